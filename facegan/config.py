@@ -1,0 +1,168 @@
+"""Frozen dataclasses as configuration: to JSON, from JSON, and "a.b=c" overrides.
+
+    to_json(config)             -> plain dictionaries, lists, numbers, strings
+    from_json(Run, data)        -> Run, every value checked against its annotation
+    override(config, ["a.b=c"]) -> a new config
+    differences(old, new)       -> the dotted names whose values differ
+
+A field annotated with a union of dataclasses is read by its tag: the field that every member of
+the union has with a one-value Literal type (`architecture: Literal["dcgan"] = "dcgan"`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeVar, Union
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+
+class UsageError(ValueError):
+    """A wrong input: the message says what was given, what is allowed, and what to try."""
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """` (did you mean X?)` where one of the allowed words is close to the given one, else nothing."""
+    close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def choose(what: str, given: str, allowed: Iterable[str]) -> str:
+    """The given word when it is allowed.
+
+    Raises:
+        UsageError: it is not; the message lists the allowed words and names the nearest.
+    """
+    words = list(allowed)
+    if given not in words:
+        raise UsageError(f"{what} {given!r}: one of {', '.join(words)}{nearest(given, words)}")
+    return given
+
+
+def to_json(config: Any) -> Json:
+    """The config as nested dictionaries that `json.dumps` takes; tuples become lists."""
+    plain: Json = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain
+
+
+def from_json(cls: type[T], data: object, where: str = "") -> T:
+    """A `cls` made of nested dictionaries; missing fields take their defaults.
+
+    Raises:
+        UsageError: an unknown or missing field, or a value of the wrong type.
+    """
+    if not isinstance(data, dict):
+        raise UsageError(f"{where or cls.__name__}: expected an object, got {data!r}")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name in data:
+        if name not in fields:
+            raise UsageError(
+                f"{_dotted(where, name)}: no such setting; {where or cls.__name__} has "
+                f"{', '.join(fields)}{nearest(str(name), fields)}"
+            )
+    values = {name: _convert(hints[name], value, _dotted(where, name)) for name, value in data.items()}
+    for name, field in fields.items():
+        no_default = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if no_default and name not in values:
+            raise UsageError(f"{_dotted(where, name)}: missing")
+    return cls(**values)
+
+
+def override(config: T, assignments: Sequence[str]) -> T:
+    """The config with each "a.b=c" applied; values are read as JSON, else as a bare string.
+
+    Raises:
+        UsageError: an assignment without "=", an unknown name, or a value of the wrong type.
+    """
+    data = to_json(config)
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment!r}: expected NAME=VALUE, such as optimizer.lr=0.001")
+        *parents, last = name.strip().split(".")
+        node = data
+        for depth, part in enumerate(parents):
+            if not isinstance(node.get(part), dict):
+                where = ".".join(parents[: depth + 1])
+                raise UsageError(f"--set {where}: no such group of settings{nearest(part, node)}")
+            node = node[part]
+        if last not in node:
+            raise UsageError(
+                f"--set {name.strip()}: no such setting; allowed: {', '.join(node)}{nearest(last, node)}"
+            )
+        try:
+            node[last] = json.loads(text)
+        except json.JSONDecodeError:
+            node[last] = text
+    return from_json(type(config), data)
+
+
+def differences(old: Json, new: Json, where: str = "") -> list[str]:
+    """One line `name: old -> new` for each setting that two JSON configs do not share."""
+    lines = []
+    for name in dict.fromkeys([*old, *new]):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += differences(before, after, _dotted(where, name))
+        elif before != after:
+            lines.append(f"{_dotted(where, name)}: {before!r} -> {after!r}")
+    return lines
+
+
+def _dotted(where: str, name: object) -> str:
+    return f"{where}.{name}" if where else str(name)
+
+
+def _convert(hint: Any, value: object, where: str) -> Any:
+    """The value as the annotation wants it (int to float, list to tuple, dict to dataclass)."""
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _convert_union(typing.get_args(hint), value, where)
+    if origin is Literal:
+        allowed = typing.get_args(hint)
+        if value not in allowed:
+            words = [str(word) for word in allowed]
+            raise UsageError(f"{where} {value!r}: one of {', '.join(words)}{nearest(str(value), words)}")
+        return value
+    if origin is tuple:
+        item, *_ = typing.get_args(hint)
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f"{where} {value!r}: expected a list")
+        return tuple(_convert(item, element, where) for element in value)
+    if dataclasses.is_dataclass(hint):
+        return from_json(typing.cast(type, hint), value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UsageError(f"{where} {value!r}: expected {hint.__name__}")
+    return value
+
+
+def _convert_union(members: tuple[Any, ...], value: object, where: str) -> Any:
+    if value is None and type(None) in members:
+        return None
+    members = tuple(member for member in members if member is not type(None))
+    if isinstance(value, dict) and len(members) > 1:
+        for member in members:
+            tag, word = _tag(member)
+            if value.get(tag) == word:
+                return from_json(member, value, where)
+        tag = _tag(members[0])[0]
+        words = [_tag(member)[1] for member in members]
+        raise UsageError(f"{where}.{tag} {value.get(tag)!r}: one of {', '.join(words)}")
+    return _convert(members[0], value, where)
+
+
+def _tag(cls: type) -> tuple[str, str]:
+    """Name and value of the one-value Literal field that tells the members of a union apart."""
+    for name, hint in typing.get_type_hints(cls).items():
+        if typing.get_origin(hint) is Literal and len(typing.get_args(hint)) == 1:
+            return name, str(typing.get_args(hint)[0])
+    raise TypeError(f"{cls.__name__} has no one-value Literal field")

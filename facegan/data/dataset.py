@@ -1,0 +1,277 @@
+"""A folder or zip of pictures of any size -> endless, deterministic uint8 batches.
+
+    pictures --decode, crop, resize once--> memory map uint8 [n, C, H, W] in the cache --index--> batches
+
+The stream is a fresh shuffle of the whole set per epoch, a function of (seed, epoch), so image k of the
+stream can be asked for directly: `batch(k, count)`; a resumed run simply starts at another k.
+Mirroring is a doubled data set (picture i + n is picture i mirrored), not a coin.
+Float conversion belongs on the device: see images.to_float.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from facegan.config import UsageError
+from facegan.data.labels import Labels, read_labels
+from facegan.data.source import Source, open_source
+from facegan.images import Crop, Pixels, decode, fit
+from facegan.randomness import Purpose, numpy_generator
+
+Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
+
+STARTER = "starter"
+STARTER_PATH = Path(__file__).parent.parent / "zoo" / "starter-64.zip"
+CACHE_FORMAT = 1
+CACHE_LIMIT_GB = 20.0
+_DECODE_AHEAD = 256  # pictures in flight while a memory map is built
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is read and how it is cut. `path` is a folder, a zip, or "starter"."""
+
+    path: str = STARTER
+    crop: Crop = "center"
+    mirror: bool = True
+
+
+class Dataset:
+    """Pictures by index: `len`, `pictures`, `batch`, `labels`; `skipped` says what was left out and why.
+
+    `key` names the content: manifest, resolution, crop and channels.
+    """
+
+    def __init__(self, store: _Store, *, name: str, mirror: bool) -> None:
+        self._store = store
+        self.name = name
+        self.mirror = mirror
+        self.key: str = store.index["key"]
+        self.names: list[str] = store.index["names"]
+        self.skipped: dict[str, str] = store.index["skipped"]
+        self.labels: list[Labels] = [store.labels.get(name, {}) for name in self.names]
+
+    def __len__(self) -> int:
+        """Number of pictures, mirrored ones included."""
+        return len(self.names) * (2 if self.mirror else 1)
+
+    def pictures(self, indices: npt.ArrayLike) -> Tensor:
+        """uint8 [n, C, H, W] for picture numbers in 0 .. len - 1."""
+        numbers = np.asarray(indices, np.int64)
+        pixels = torch.from_numpy(self._store.read(numbers % len(self.names)))
+        mirrored = torch.from_numpy(numbers >= len(self.names))
+        return torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels) if self.mirror else pixels
+
+    def batch(self, first: int, count: int, seed: int) -> Tensor:
+        """uint8 [count, C, H, W]: images first .. first + count - 1 of the endless shuffled stream."""
+        return self.pictures(self.stream(first, count, seed))
+
+    def stream(self, first: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+        """The picture numbers behind `batch` [count]; every epoch holds each picture once."""
+        positions = np.arange(first, first + count)
+        epochs, places = positions // len(self), positions % len(self)
+        numbers = np.empty(count, np.int64)
+        for epoch in np.unique(epochs):
+            chosen = epochs == epoch
+            numbers[chosen] = _shuffle(seed, int(epoch), len(self))[places[chosen]]
+        return numbers
+
+
+def open_dataset(
+    config: DataConfig,
+    *,
+    resolution: int,
+    channels: int = 3,
+    cache: Path | None = None,
+    cache_limit_gb: float = CACHE_LIMIT_GB,
+    progress: Progress | None = None,
+) -> Dataset:
+    """The data set, through a memory map that is built in the cache on first use.
+
+    Sets whose map would be larger than `cache_limit_gb` are decoded on the fly instead.
+
+    Raises:
+        UsageError: no such data, or no usable picture in it.
+    """
+    path = STARTER_PATH if config.path == STARTER and not Path(STARTER).exists() else Path(config.path)
+    source = open_source(path)
+    shape = (channels, resolution, resolution)
+    store: _Store
+    if len(source.pictures) * channels * resolution**2 > cache_limit_gb * 1e9:
+        store = _DecodedStore(source, shape, config.crop)
+    else:
+        with source:
+            store = _MappedStore(source, shape, config.crop, cache or default_cache(), progress)
+    return Dataset(store, name=path.stem, mirror=config.mirror)
+
+
+def default_cache() -> Path:
+    """$FACEGAN_CACHE, else facegan/ in the user's cache folder."""
+    if "FACEGAN_CACHE" in os.environ:
+        return Path(os.environ["FACEGAN_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facegan"
+
+
+# ---- the two ways to hold pictures
+
+
+class _Store:
+    """Pictures by number: `read` gives uint8 [n, C, H, W]; `index` holds key, names, skipped."""
+
+    index: dict[str, Any]
+    labels: dict[str, Labels]
+
+    def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        raise NotImplementedError
+
+
+class _MappedStore(_Store):
+    """A raw file of uint8 [n, C, H, W] beside a JSON index.
+
+    The index is written last, in one rename, after the pixels are on the disk: a map without a matching
+    index was not finished and is built anew.
+    """
+
+    def __init__(
+        self, source: Source, shape: tuple[int, int, int], crop: Crop, cache: Path, progress: Progress | None
+    ) -> None:
+        key = _key(source, shape, crop)
+        folder = cache / "datasets"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels_path, index_path = folder / f"{key}.u8", folder / f"{key}.json"
+        with FileLock(folder / f"{key}.lock"):
+            index = _finished_index(index_path, pixels_path, shape)
+            if index is None:
+                index = _build(source, shape, crop, key, pixels_path, index_path, progress)
+        self.index = index
+        self.labels = read_labels(source)
+        self._pixels = np.memmap(pixels_path, np.uint8, "r", shape=(len(index["names"]), *shape))
+
+    def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        pixels: npt.NDArray[np.uint8] = self._pixels[numbers]
+        return pixels
+
+
+class _DecodedStore(_Store):
+    """Decodes on demand, in threads; every picture is opened once at the start, to know which are usable."""
+
+    def __init__(self, source: Source, shape: tuple[int, int, int], crop: Crop) -> None:
+        self._source, self._shape, self._crop = source, shape, crop
+        self._threads = ThreadPoolExecutor(os.cpu_count())
+        names, skipped = [], {}
+        for name, result in _decoded(source, shape, crop, self._threads):
+            if isinstance(result, str):
+                skipped[name] = result
+            else:
+                names.append(name)
+        _require_usable(source, names, skipped)
+        self.index = {"key": _key(source, shape, crop), "names": names, "skipped": skipped}
+        self.labels = read_labels(source)
+
+    def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        names = [self.index["names"][number] for number in numbers]
+        return np.stack(list(self._threads.map(self._one, names)))
+
+    def _one(self, name: str) -> Pixels:
+        return _decode_one(self._source, name, self._shape, self._crop)
+
+
+def _key(source: Source, shape: tuple[int, int, int], crop: Crop) -> str:
+    text = json.dumps([CACHE_FORMAT, source.manifest(), shape, crop])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _finished_index(
+    index_path: Path, pixels_path: Path, shape: tuple[int, int, int]
+) -> dict[str, Any] | None:
+    try:
+        index: dict[str, Any] = json.loads(index_path.read_text())
+        complete = pixels_path.stat().st_size == len(index["names"]) * int(np.prod(shape))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return index if complete else None
+
+
+def _build(
+    source: Source,
+    shape: tuple[int, int, int],
+    crop: Crop,
+    key: str,
+    pixels_path: Path,
+    index_path: Path,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    names: list[str] = []
+    skipped: dict[str, str] = {}
+    index_path.unlink(missing_ok=True)
+    with open(pixels_path, "wb") as file, ThreadPoolExecutor(os.cpu_count()) as threads:
+        for done, (name, result) in enumerate(_decoded(source, shape, crop, threads), 1):
+            if isinstance(result, str):
+                skipped[name] = result
+            else:
+                names.append(name)
+                file.write(result.tobytes())
+            if progress:
+                progress(done, len(source.pictures))
+        file.flush()
+        os.fsync(file.fileno())
+    _require_usable(source, names, skipped)
+    index = {
+        "key": key,
+        "source": str(source.path),
+        "shape": shape,
+        "crop": crop,
+        "names": names,
+        "skipped": skipped,
+    }
+    partial = index_path.with_suffix(".partial")
+    partial.write_text(json.dumps(index))
+    partial.replace(index_path)
+    return index
+
+
+def _decoded(
+    source: Source, shape: tuple[int, int, int], crop: Crop, threads: ThreadPoolExecutor
+) -> Iterator[tuple[str, Pixels | str]]:
+    """(name, pixels [C, H, W] or the reason why there are none), in order, a bounded number ahead."""
+
+    def attempt(name: str) -> Pixels | str:
+        try:
+            return _decode_one(source, name, shape, crop)
+        except Exception as error:  # whatever is wrong with one file must not end the run; it is reported
+            return f"{type(error).__name__}: {error}"
+
+    names = [entry.name for entry in source.pictures]
+    for start in range(0, len(names), _DECODE_AHEAD):
+        chunk = names[start : start + _DECODE_AHEAD]
+        yield from zip(chunk, threads.map(attempt, chunk), strict=True)
+
+
+def _decode_one(source: Source, name: str, shape: tuple[int, int, int], crop: Crop) -> Pixels:
+    pixels = fit(decode(source.read(name), shape[0]), shape[1], crop)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _require_usable(source: Source, names: list[str], skipped: dict[str, str]) -> None:
+    if not names:
+        name, reason = next(iter(skipped.items()))
+        raise UsageError(f"{source.path}: none of its {len(skipped)} pictures is usable; {name}: {reason}")
+
+
+@lru_cache(maxsize=2)
+def _shuffle(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
+    return numpy_generator(seed, epoch, Purpose.SHUFFLE).permutation(count)

@@ -1,0 +1,120 @@
+"""Where pictures lie: a folder or a zip file, read the same way.
+
+with open_source("faces.zip") as source:
+    for entry in source.pictures:
+        data = source.read(entry.name)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from facegan.config import UsageError
+from facegan.images import READ_SUFFIXES
+
+LABEL_FILES = ("metadata.jsonl", "dataset.json", "list_attr_celeba.txt")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a source: its name with forward slashes, and what changes when its content does."""
+
+    name: str
+    size: int
+    stamp: int  # modification time in ns, or the zip's CRC
+
+
+class Source:
+    """The files of a folder or zip, in the order of their names; `read` may be called from threads."""
+
+    def __init__(self, path: Path, entries: list[Entry]) -> None:
+        self.path = path
+        entries = sorted(entries, key=lambda entry: entry.name)
+        self.pictures = [e for e in entries if e.name.lower().endswith(READ_SUFFIXES)]
+        self.label_files = [e for e in entries if e.name in LABEL_FILES]
+        if not self.pictures:
+            raise UsageError(f"{path}: no pictures in it ({', '.join(READ_SUFFIXES)})")
+
+    def read(self, name: str) -> bytes:
+        """The content of one file."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Gives up what is open."""
+
+    def manifest(self) -> str:
+        """A hash over the names, sizes and stamps of all pictures and label files."""
+        digest = hashlib.sha256()
+        for entry in [*self.label_files, *self.pictures]:
+            digest.update(f"{entry.name}\0{entry.size}\0{entry.stamp}\n".encode())
+        return digest.hexdigest()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class FolderSource(Source):
+    """All files below a folder; hidden ones and links to folders are left out."""
+
+    def __init__(self, path: Path) -> None:
+        entries = []
+        for parent, folders, names in os.walk(path):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                file = Path(parent, name)
+                if not name.startswith(".") and file.is_file():
+                    stat = file.stat()
+                    entries.append(Entry(file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns))
+        super().__init__(path, entries)
+
+    def read(self, name: str) -> bytes:
+        """The content of one file."""
+        return (self.path / name).read_bytes()
+
+
+class ZipSource(Source):
+    """All files in a zip."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise UsageError(f"{path}: not a usable zip file ({error})") from None
+        self._lock = threading.Lock()
+        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        super().__init__(path, [Entry(info.filename, info.file_size, info.CRC) for info in infos])
+
+    def read(self, name: str) -> bytes:
+        """The content of one file."""
+        with self._lock:
+            return self._zip.read(name)
+
+    def close(self) -> None:
+        """Closes the zip."""
+        self._zip.close()
+
+
+def open_source(path: Path) -> Source:
+    """The folder or zip at `path`.
+
+    Raises:
+        UsageError: nothing there, neither folder nor zip, or no pictures in it.
+    """
+    if path.is_dir():
+        return FolderSource(path)
+    if path.is_file():
+        return ZipSource(path)
+    raise UsageError(
+        f"data {str(path)!r}: no such folder or zip file; `starter` is the set that comes with facegan"
+    )

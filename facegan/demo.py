@@ -1,0 +1,102 @@
+"""The tour: faces from the shipped model, a film, and a small training run on the shipped pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from facegan import models
+from facegan.data import DataConfig
+from facegan.images import Pixels, Provenance, grid, save
+from facegan.networks.dcgan import DCGANConfig
+from facegan.presets import Intervals, Run, preset
+from facegan.synthesis import Sampler, walk
+from facegan.training.loop import Reporter, Result, train
+from facegan.training.run_folder import RunFolder
+from facegan.video import write_film
+
+T = TypeVar("T")
+
+MODEL = "dcgan-64"
+PSI = 0.7
+FACES = range(64)
+WALKS = 12  # films side by side, 4 x 3
+KEYS_PER_WALK = 4
+FRAMES_PER_KEY = 36
+FPS = 24
+SCALE = 2  # pixels of the film per pixel of the model
+TRAIN_SECONDS = 100.0
+
+
+def demo_run() -> Run:
+    """A narrow DCGAN at 32 px on the shipped faces, its total out of reach of the demo's time."""
+    base = preset("dcgan-32").run
+    return replace(
+        base,
+        model=DCGANConfig(resolution=32, g_base_channels=32, d_base_channels=32),
+        data=DataConfig("starter"),
+        intervals=Intervals(log_images=1_280, sample_images=20_480, checkpoint_images=102_400),
+    )
+
+
+def write_faces(sampler: Sampler, path: Path) -> None:
+    """A grid of 64 faces."""
+    seeds = f"{FACES[0]}-{FACES[-1]}"
+    save(path, grid(sampler.sample(FACES, PSI)), Provenance(sampler.model.name, seeds, PSI))
+
+
+def write_walks(sampler: Sampler, path: Path) -> None:
+    """A film of 4 x 3 walks from seed to seed, side by side."""
+    walks = [
+        walk(sampler, range(first, first + KEYS_PER_WALK), FRAMES_PER_KEY, psi=PSI)
+        for first in range(0, WALKS * KEYS_PER_WALK, KEYS_PER_WALK)
+    ]
+    write_film(path, _side_by_side(walks), fps=FPS, description="synthetic faces, made by facegan")
+
+
+def train_small(folder: Path, seconds: float, reporter: Reporter | None, stop: Callable[[], bool]) -> Result:
+    """Trains the demo's DCGAN for a while."""
+    return train(demo_run(), folder, stop_after_seconds=seconds, stop_requested=stop, reporter=reporter)
+
+
+def new_run_folder(out: Path) -> Path:
+    """The first of out/run-1, out/run-2, ... where no run is: a second demo keeps the first one's run."""
+    number = 1
+    while (out / f"run-{number}").exists():
+        number += 1
+    return out / f"run-{number}"
+
+
+def demo(
+    out: Path,
+    *,
+    seconds: float = TRAIN_SECONDS,
+    reporter: Reporter | None = None,
+    say: Callable[[str], None] = print,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Path]:
+    """Runs the tour in the folder `out` and returns where everything is."""
+    out.mkdir(parents=True, exist_ok=True)
+    faces, film, folder = out / "faces.png", out / "walk.mp4", RunFolder(new_run_folder(out))
+    sampler = Sampler(models.load(MODEL))
+    say(f"1/3  64 faces of people who do not exist, from the shipped model {MODEL}")
+    write_faces(sampler, faces)
+    say("2/3  a film that walks from face to face")
+    write_walks(sampler, film)
+    say(f"3/3  training a small model on the shipped faces for {seconds:.0f} s")
+    train_small(folder.path, seconds, reporter, stop)
+    newest_grid = max(folder.samples.iterdir())
+    written = {"faces": faces, "film": film, "run": folder.path, "trained faces": newest_grid}
+    if folder.losses_path.exists():
+        written["losses"] = folder.losses_path
+    return written
+
+
+def _side_by_side(walks: list[Iterator[Pixels]]) -> Iterator[Pixels]:
+    for frames in zip(*walks, strict=True):
+        frame = grid(np.stack(frames), columns=4)
+        yield frame.repeat(SCALE, axis=0).repeat(SCALE, axis=1)

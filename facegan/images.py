@@ -1,0 +1,212 @@
+"""Pictures: files <-> uint8 [H, W, C] <-> float [N, C, H, W] in [-1, 1]; resizing, grids, provenance.
+
+decode(bytes) -> fit(image, 64, "center")       reading a training picture
+to_float(uint8 NCHW) -> float NCHW              x = u / 127.5 - 1
+to_uint8(float NCHW) -> uint8 NHWC              u = trunc(clamp(127.5 x + 128, 0, 255))
+save(path, image, Provenance(...))              PNG, JPEG or WebP that says what it is
+read_provenance(path)                           ... and what a saved picture says
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps, PngImagePlugin
+from torch import Tensor
+
+from facegan.config import UsageError, choose
+
+Pixels = npt.NDArray[np.uint8]
+Crop = Literal["center", "pad", "celeba"]
+CROPS = ("center", "pad", "celeba")
+
+READ_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SAVE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+MAX_PIXELS = 89_000_000  # of one input picture, just below where Pillow itself warns of a bomb
+
+# IPTC's term for a picture made by a trained model; readers such as search engines look for it in XMP.
+DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131
+
+
+# ---- values
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """uint8 [N, C, H, W] -> float32 in [-1, 1], on the device where the pixels are."""
+    return pixels.to(torch.float32) / 127.5 - 1
+
+
+def to_uint8(images: Tensor) -> Pixels:
+    """float [N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C] on the CPU: trunc(clamp(127.5 x + 128, 0, 255))."""
+    pixels = (images.detach().float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+# ---- reading
+
+
+def decode(data: bytes, channels: int = 3) -> Image.Image:
+    """The first frame of an encoded picture, upright, as L, RGB or RGBA (channels 1, 3, 4).
+
+    Transparent parts become white where the result has no alpha.
+
+    Raises:
+        ValueError: not a picture, damaged, or larger than MAX_PIXELS; the message says which.
+    """
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise ValueError(f"{opened.width}x{opened.height} pixels; at most {MAX_PIXELS:,} are read")
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(str(error).replace("\n", " ")) from None
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip instead of scale
+        image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
+    if mode != "RGBA" and (image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info):
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image.convert(mode)
+
+
+def fit(image: Image.Image, resolution: int, crop: Crop) -> Pixels:
+    """The picture as uint8 [resolution, resolution, C].
+
+    center: the largest central square; pad: the whole picture on a black square;
+    celeba: the 128x128 window around (89, 121) of an aligned 178x218 CelebA picture, as the
+    progressive-growing line of papers cuts it. Resizing uses Lanczos.
+
+    Raises:
+        ValueError: "celeba" on a picture of another size.
+    """
+    width, height = image.size
+    if crop == "celeba":
+        if image.size != (178, 218):
+            raise ValueError(
+                f"{width}x{height} pixels: --crop celeba needs CelebA's aligned 178x218 pictures"
+            )
+        image = image.crop((89 - 64, 121 - 64, 89 + 64, 121 + 64))
+    elif crop == "center":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    else:
+        image = ImageOps.pad(image, (max(width, height),) * 2)
+    if image.size != (resolution, resolution):
+        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    pixels = np.asarray(image, np.uint8)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+# ---- grids
+
+
+def grid(images: Pixels, columns: int | None = None) -> Pixels:
+    """Pictures [N, H, W, C] side by side, row by row [rows H, columns W, C]; near-square unless told.
+
+    Places without a picture are black.
+    """
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = np.zeros((rows * columns, height, width, channels), np.uint8)
+    sheet[:count] = images
+    sheet = sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return sheet.reshape(rows * height, columns * width, channels)
+
+
+# ---- writing
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a saved picture says of itself."""
+
+    model: str
+    seeds: str
+    psi: float
+    synthetic: bool = True
+
+    def as_text(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def save_format(path: Path) -> str:
+    """Pillow's name of the format that a file name asks for.
+
+    Raises:
+        UsageError: the suffix is not one of SAVE_FORMATS.
+    """
+    return SAVE_FORMATS[choose("picture format", path.suffix.lower(), SAVE_FORMATS)]
+
+
+def save(path: str | os.PathLike[str], pixels: Pixels, provenance: Provenance | None = None) -> None:
+    """Writes uint8 [H, W, C] (C = 1, 3, 4) as PNG, JPEG or WebP, by the name's suffix.
+
+    The provenance goes into PNG text, into EXIF for the others, and as XMP with IPTC's digital source
+    type into all three.
+
+    Raises:
+        UsageError: unknown suffix, or a picture with alpha into a JPEG.
+    """
+    path = Path(path)
+    kind = save_format(path)
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    if kind == "JPEG" and image.mode == "RGBA":
+        raise UsageError(f"{path.name}: JPEG has no transparency; use .png or .webp")
+    options: dict[str, Any] = {"JPEG": {"quality": 95}, "WEBP": {"quality": 95, "method": 4}}.get(kind, {})
+    if provenance is not None:
+        options |= _metadata(kind, provenance)
+    image.save(path, kind, **options)
+
+
+def read_provenance(path: str | os.PathLike[str]) -> Provenance | None:
+    """The provenance that `save` wrote, or None where the picture has none."""
+    with Image.open(path) as image:
+        text = image.info.get("facegan") or image.getexif().get(_EXIF_DESCRIPTION)
+    try:
+        return Provenance(**json.loads(text)) if text else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _metadata(kind: str, provenance: Provenance) -> dict[str, Any]:
+    xmp = _xmp(provenance)
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_text("Software", "facegan")
+        info.add_text("facegan", provenance.as_text())
+        for name, value in asdict(provenance).items():
+            info.add_text(name, str(value))
+        info.add_itxt("XML:com.adobe.xmp", xmp)
+        return {"pnginfo": info}
+    exif = Image.Exif()
+    exif[_EXIF_DESCRIPTION] = provenance.as_text()
+    exif[_EXIF_SOFTWARE] = "facegan"
+    return {"exif": exif, "xmp": xmp.encode()}
+
+
+def _xmp(provenance: Provenance) -> str:
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" '
+        'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+        f"Iptc4xmpExt:DigitalSourceType={quoteattr(DIGITAL_SOURCE_TYPE)}>"
+        '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">'
+        f"{escape(provenance.as_text())}</rdf:li></rdf:Alt></dc:description>"
+        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    )

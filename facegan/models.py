@@ -1,0 +1,176 @@
+"""Model files, and what a model's name can be.
+
+A model is NAME.safetensors: the EMA generator's tensors (names start with "G."), and metadata with the
+format version, the network's config and the model's card as JSON. Loading one never executes anything.
+
+    find("dcgan-64")       a shipped name, a .safetensors file, a run folder, or hf://owner/name -> file
+    load("dcgan-64")       -> Model(generator, config, card)
+    save(path, model)      float16 or float32
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+
+from facegan.checkpoint import write_atomically
+from facegan.config import UsageError, from_json, nearest, to_json
+from facegan.networks import Generator, NetworkConfig, build_generator
+
+FORMAT = 1
+ZOO = Path(__file__).parent / "zoo"
+RUN_MODEL = "model.safetensors"  # the newest EMA in a run folder
+_G = "G."
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model file says of itself, in its metadata."""
+
+    data: str = ""
+    images_seen: int = 0
+    licence: str = ""
+    description: str = ""
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass
+class Model:
+    """A generator in eval mode with float32 weights, its config and its card."""
+
+    generator: Generator
+    config: NetworkConfig
+    card: Card = field(default_factory=Card)
+    name: str = ""
+
+
+def shipped() -> dict[str, Path]:
+    """The models that come with facegan, by name."""
+    return {path.stem: path for path in sorted(ZOO.glob("*.safetensors"))}
+
+
+def find(name: str) -> Path:
+    """The file behind a model name M: a shipped name, a file, a run folder, or hf://owner/name.
+
+    Raises:
+        UsageError: nothing of that name.
+    """
+    if name.startswith("hf://"):
+        return _from_hub(name)
+    zoo, path = shipped(), Path(name)
+    if name in zoo:
+        return zoo[name]
+    if path.is_dir():
+        if (path / RUN_MODEL).is_file():
+            return path / RUN_MODEL
+        raise UsageError(
+            f"model {name!r}: a folder without {RUN_MODEL}; a run writes it with its first checkpoint"
+        )
+    if path.is_file():
+        return path
+    raise UsageError(
+        f"model {name!r}: not a shipped name ({', '.join(zoo)}), not a file, not a run folder, "
+        f"not hf://owner/name{nearest(name, zoo)}"
+    )
+
+
+def load(name: str) -> Model:
+    """The model behind a name, on the CPU.
+
+    Raises:
+        UsageError: nothing of that name, or the file is not a facegan model this version can read.
+    """
+    path = find(name)
+    config, card = read_header(path)
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key[len(_G) :]: file.get_tensor(key) for key in file.keys() if key.startswith(_G)}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UsageError(f"{path}: not a usable safetensors file ({error})") from None
+    generator = build_generator(config)
+    expected = generator.state_dict()
+    problems = [f"{key} is missing" for key in expected if key not in tensors]
+    problems += [f"{key} is unknown" for key in tensors if key not in expected]
+    problems += [
+        f"{key} has shape {list(tensor.shape)}, expected {list(expected[key].shape)}"
+        for key, tensor in tensors.items()
+        if key in expected and tensor.shape != expected[key].shape
+    ]
+    if problems:
+        raise UsageError(f"{path}: does not fit its own config: {problems[0]} (of {len(problems)} problems)")
+    generator.load_state_dict(tensors)
+    generator.eval().requires_grad_(False)
+    return Model(generator, config, card, _name_of(path))
+
+
+def read_header(path: Path) -> tuple[NetworkConfig, Card]:
+    """The config and card of a model file, without reading its tensors.
+
+    Raises:
+        UsageError: not a facegan model, or of a later format.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path}: not a usable safetensors file ({error})") from None
+    if "facegan_format" not in metadata:
+        raise UsageError(f"{path}: a safetensors file, but not one of facegan's models")
+    if metadata["facegan_format"] != str(FORMAT):
+        raise UsageError(
+            f"{path}: model format {metadata['facegan_format']}; this version of facegan reads {FORMAT}"
+        )
+    try:
+        config, card = json.loads(metadata["config"]), json.loads(metadata["card"])
+    except (KeyError, ValueError):
+        raise UsageError(f"{path}: the model's metadata is damaged") from None
+    return from_json(NetworkConfig, config, "config"), from_json(Card, card, "card")
+
+
+def save(path: Path, model: Model, dtype: torch.dtype = torch.float16) -> None:
+    """Writes the model file, atomically; floating-point tensors are stored as `dtype`."""
+    tensors = {
+        _G + key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
+        for key, tensor in model.generator.state_dict().items()
+    }
+    metadata = {
+        "facegan_format": str(FORMAT),
+        "config": json.dumps(to_json(model.config)),
+        "card": json.dumps(to_json(model.card)),
+    }
+    data = to_safetensors(tensors, metadata)
+    write_atomically(path, lambda file: file.write(data))
+
+
+def _name_of(path: Path) -> str:
+    return path.parent.name if path.name == RUN_MODEL else path.stem
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import hf_hub_download  # slow to import, and only this needs it
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    owner_and_name = name.removeprefix("hf://").strip("/")
+    if owner_and_name.count("/") != 1:
+        raise UsageError(f"model {name!r}: expected hf://owner/name")
+    try:
+        return Path(hf_hub_download(owner_and_name, RUN_MODEL))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UsageError(f"model {name!r}: {str(error).splitlines()[0]}") from None
+
+
+def describe(config: NetworkConfig, card: Card) -> dict[str, Any]:
+    """What `facegan models` shows of one model."""
+    return {
+        "architecture": config.architecture,
+        "resolution": config.resolution,
+        "images_seen": card.images_seen,
+        "data": card.data,
+        "licence": card.licence,
+    }

@@ -1,0 +1,149 @@
+"""DCGAN (Radford, Metz, Chintala 2015, arXiv 1511.06434), in the 4x4-kernel form that PyTorch made standard.
+
+    G:  z [N, 100] -> 4x4 -> 8x8 -> 16x16 -> 32x32 -> 64x64      each step: ConvT 4x4, BatchNorm, ReLU
+                      8f     4f     2f       f        3 (tanh)   f = base_channels
+    D:  64x64 -> 32x32 -> 16x16 -> 8x8 -> 4x4 -> logit           each step: Conv 4x4, BatchNorm, LeakyReLU 0.2
+        3        f        2f       4f     8f     1
+
+Every other resolution has as many doublings as it needs, so the width at 4x4 is f * resolution / 8.
+No BatchNorm on D's first layer and G's last one (sec. 3), weights N(0, 0.02), BatchNorm gains N(1, 0.02).
+
+Differs from the paper: z is normal instead of uniform, kernels are 4x4 instead of 5x5 and the dense
+first layer is a transposed convolution on a 1x1 map (the same thing), as in the standard PyTorch form.
+D returns the logit; the sigmoid is part of the loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facegan.config import UsageError
+from facegan.networks.base import Discriminator, Generator, require_shape
+
+WEIGHT_STD = 0.02  # sec. 4
+LEAKY_SLOPE = 0.2  # sec. 4
+
+
+@dataclass(frozen=True)
+class DCGANConfig:
+    """The shape of both networks."""
+
+    architecture: Literal["dcgan"] = "dcgan"
+    resolution: int = 64
+    channels: int = 3
+    z_dim: int = 100
+    g_base_channels: int = 64  # "ngf"
+    d_base_channels: int = 64  # "ndf"
+
+    def __post_init__(self) -> None:
+        if self.resolution not in (8, 16, 32, 64, 128):
+            raise UsageError(f"DCGAN resolution {self.resolution}: one of 8, 16, 32, 64, 128")
+        if self.channels not in (1, 3, 4):
+            raise UsageError(f"channels {self.channels}: 1 (grey), 3 (RGB) or 4 (RGBA)")
+        for name in ("z_dim", "g_base_channels", "d_base_channels"):
+            if not 1 <= getattr(self, name) <= 1024:
+                raise UsageError(f"{name} {getattr(self, name)}: 1 to 1024")
+
+
+class ConvT4(nn.Module):
+    """4x4 transposed convolution without bias: 1x1 -> 4x4 (stride 1) or H -> 2H (stride 2, padding 1)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(in_channels, out_channels, 4, 4) * WEIGHT_STD)
+        self.stride, self.padding = stride, stride - 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, self.weight.to(x.dtype), stride=self.stride, padding=self.padding)
+
+
+class Conv4(nn.Module):
+    """4x4 convolution without bias: H -> H/2 (stride 2, padding 1) or 4x4 -> 1x1 (stride 1)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 4, 4) * WEIGHT_STD)
+        self.stride, self.padding = stride, stride - 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.to(x.dtype), stride=self.stride, padding=self.padding)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """BatchNorm with gains N(1, 0.02) at the start; statistics in float32, whatever the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        nn.init.normal_(self.weight, 1.0, WEIGHT_STD)
+
+
+class DCGANGenerator(Generator):
+    """z [N, z_dim] -> image [N, channels, resolution, resolution] in [-1, 1].
+
+    The mapping is the identity with one w, and the mean of w is 0: truncation scales z.
+    """
+
+    def __init__(self, config: DCGANConfig) -> None:
+        super().__init__(
+            z_dim=config.z_dim,
+            w_dim=config.z_dim,
+            num_ws=1,
+            resolution=config.resolution,
+            channels=config.channels,
+        )
+        self.register_buffer("w_avg", torch.zeros(config.z_dim), persistent=False)
+        widths = _widths(config.g_base_channels, config.resolution)[::-1]
+        self.first = ConvT4(config.z_dim, widths[0], stride=1)
+        self.ups = nn.ModuleList(ConvT4(i, o, stride=2) for i, o in pairwise(widths))
+        self.norms = nn.ModuleList(BatchNorm(width) for width in widths)
+        self.last = ConvT4(widths[-1], config.channels, stride=2)
+
+    def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [N, z_dim] -> w [N, 1, z_dim], the same numbers."""
+        require_shape("z", z, None, self.z_dim)
+        return z[:, None, :]
+
+    def synthesis(self, w: Tensor, noise: str = "const", stage: object = None) -> Tensor:
+        """w [N, 1, z_dim] -> image, float32. A DCGAN has no noise inputs: `noise` has no effect."""
+        require_shape("w", w, None, 1, self.z_dim)
+        x = w[:, 0, :, None, None].to(self.compute_dtype)  # [N, z_dim, 1, 1]
+        for layer, norm in zip([self.first, *self.ups], self.norms, strict=True):
+            x = F.relu(norm(layer(x)))
+        return torch.tanh(self.last(x).float())
+
+
+class DCGANDiscriminator(Discriminator):
+    """image [N, channels, resolution, resolution] in [-1, 1] -> logit [N].
+
+    BatchNorm makes each logit depend on its whole batch: show it real and fake images in separate calls.
+    """
+
+    def __init__(self, config: DCGANConfig) -> None:
+        super().__init__()
+        self.image_shape = (config.channels, config.resolution, config.resolution)
+        widths = _widths(config.d_base_channels, config.resolution)
+        self.first = Conv4(config.channels, widths[0], stride=2)
+        self.downs = nn.ModuleList(Conv4(i, o, stride=2) for i, o in pairwise(widths))
+        self.norms = nn.ModuleList(BatchNorm(width) for width in widths[1:])
+        self.last = Conv4(widths[-1], 1, stride=1)
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """image [N, C, H, W] -> logit [N], float32: the last layer runs in float32."""
+        require_shape("image", image, None, *self.image_shape)
+        x = F.leaky_relu(self.first(image.to(self.compute_dtype)), LEAKY_SLOPE)
+        for layer, norm in zip(self.downs, self.norms, strict=True):
+            x = F.leaky_relu(norm(layer(x)), LEAKY_SLOPE)
+        logit: Tensor = self.last(x.float())
+        return logit[:, 0, 0, 0]
+
+
+def _widths(base_channels: int, resolution: int) -> list[int]:
+    """Channels at resolution/2, resolution/4, ..., 4."""
+    doublings = resolution.bit_length() - 3  # 64 -> 4 maps: 32, 16, 8, 4
+    return [base_channels * 2**k for k in range(doublings)]

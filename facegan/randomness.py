@@ -1,0 +1,49 @@
+"""Stateless randomness: every draw is a function of (seed, index, purpose), so resuming needs no state.
+
+The index is the position on the one clock, images seen (the first image of a micro-batch), or an epoch.
+Never the rank of a process: one process and several draw the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+
+class Purpose(IntEnum):
+    """What a draw is for; part of the key, so that two purposes never share numbers."""
+
+    WEIGHTS = 0
+    SHUFFLE = 1
+    LATENT = 2
+    CALIBRATION = 3
+
+
+def numpy_generator(seed: int, index: int, purpose: Purpose) -> np.random.Generator:
+    """numpy's generator for this key."""
+    return np.random.default_rng(np.random.SeedSequence([seed, index, int(purpose)]))
+
+
+def torch_seed(seed: int, index: int, purpose: Purpose) -> int:
+    """A 63-bit seed for torch's generators, a function of the key alone."""
+    state = np.random.SeedSequence([seed, index, int(purpose)]).generate_state(1, np.uint64)
+    return int(state[0]) & (2**63 - 1)
+
+
+def torch_generator(
+    seed: int, index: int, purpose: Purpose, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """torch's generator for this key, on the device where the numbers are needed."""
+    return torch.Generator(device).manual_seed(torch_seed(seed, index, purpose))
+
+
+@contextmanager
+def seeded(seed: int, index: int, purpose: Purpose) -> Iterator[None]:
+    """torch's global CPU generator set for the block, and put back after it: for weight initialisation."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(seed, index, purpose))
+        yield

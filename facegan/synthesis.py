@@ -1,0 +1,159 @@
+"""From seeds to pictures: seed -> z -> w -> image, for every model, on the first seam.
+
+    sampler = Sampler(models.load("dcgan-64"))
+    sampler.sample(range(64), psi=0.7)        uint8 [64, H, W, C]
+    for seed, picture in sampler.stream(...)  the same, one by one, in constant memory
+    walk(sampler, [1, 2, 3], ...)             the frames of a film from seed to seed
+
+A seed is z = RandomState(seed).randn(1, z_dim), the field's convention, so a published seed gives the
+published face. What a picture looks like does not depend on the batch it was made in.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from facegan.config import UsageError, choose
+from facegan.images import Pixels, to_uint8
+from facegan.models import Model
+from facegan.runtime import choose_device, place, sampling_dtype
+
+MAX_SEED = 2**32 - 1
+NOISE_MODES = ("const", "random", "none")
+DEFAULT_BATCH = 32
+
+
+def parse_seeds(text: str) -> Sequence[int]:
+    """Seeds from ranges and lists: "0-63", "1,5,9-12".
+
+    Raises:
+        UsageError: not of this form, a range that runs backwards, or a seed above 2**32 - 1.
+    """
+    ranges = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else not last)):
+            raise UsageError(
+                f"seeds {text!r}: expected ranges and lists of whole numbers, such as 0-63 or 1,5,9-12"
+            )
+        start, stop = int(first), int(last or first)
+        if stop < start:
+            raise UsageError(f"seeds {part.strip()!r}: runs backwards; write {stop}-{start}")
+        check_seed(stop)
+        ranges.append(range(start, stop + 1))
+    return ranges[0] if len(ranges) == 1 else [seed for seeds in ranges for seed in seeds]
+
+
+def check_seed(seed: int) -> int:
+    """The seed when it is in 0 .. 2**32 - 1.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"seed {seed}: 0 to {MAX_SEED}")
+    return seed
+
+
+def latent(seed: int, z_dim: int) -> npt.NDArray[np.float64]:
+    """z [z_dim] of a seed: numpy's RandomState(seed).randn(1, z_dim), float64.
+
+    Raises:
+        UsageError: the seed is not in 0 .. 2**32 - 1.
+    """
+    z: npt.NDArray[np.float64] = np.random.RandomState(check_seed(seed)).randn(1, z_dim)[0]
+    return z
+
+
+def slerp(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], t: float) -> npt.NDArray[np.float64]:
+    """The point at t in [0, 1] of the great-circle arc from a to b (Shoemake 1985), lengths interpolated too.
+
+    a, b [D]. Straight mixing would pass through short vectors, which a GAN has hardly seen.
+    """
+    length_a, length_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    cosine = float(np.clip(a @ b / max(length_a * length_b, 1e-12), -1.0, 1.0))
+    angle = np.arccos(cosine)
+    if np.sin(angle) < 1e-6:
+        return a + t * (b - a)
+    direction = (np.sin((1 - t) * angle) * a / length_a + np.sin(t * angle) * b / length_b) / np.sin(angle)
+    point: npt.NDArray[np.float64] = direction * (length_a + t * (length_b - length_a))
+    return point
+
+
+class Sampler:
+    """A model made ready to sample: on a device, in a precision, `batch` pictures at a time."""
+
+    def __init__(
+        self, model: Model, *, device: str = "auto", precision: str = "auto", batch: int = DEFAULT_BATCH
+    ) -> None:
+        if batch < 1:
+            raise UsageError(f"batch {batch}: must be positive")
+        self.model = model
+        self.batch = batch
+        self.generator = place(model.generator, choose_device(device), sampling_dtype(precision))
+
+    def sample(self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const") -> Pixels:
+        """Pictures of the seeds, uint8 [N, H, W, C].
+
+        psi 1 is the whole variety, towards 0 every face nears the average one (Karras et al. 2019,
+        arXiv 1812.04948, app. B). noise: const, random or none, for models that have noise inputs.
+
+        Raises:
+            UsageError: a seed out of range, or an unknown noise mode.
+        """
+        g = self.generator
+        pictures = [picture for _, picture in self.stream(seeds, psi, noise)]
+        empty = np.empty((0, g.resolution, g.resolution, g.channels), np.uint8)
+        return np.stack(pictures) if pictures else empty
+
+    def stream(
+        self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const"
+    ) -> Iterator[tuple[int, Pixels]]:
+        """(seed, picture uint8 [H, W, C]) one after the other; holds one batch at a time."""
+        remaining = iter(seeds)
+        while chunk := list(islice(remaining, self.batch)):
+            z = np.stack([latent(seed, self.generator.z_dim) for seed in chunk])
+            yield from zip(chunk, self.images(self.w(z, psi), noise), strict=True)
+
+    @torch.inference_mode()
+    def w(self, z: npt.NDArray[np.float64], psi: float = 1.0) -> Tensor:
+        """z [N, z_dim] -> w [N, num_ws, w_dim], truncated: w_avg + psi (w - w_avg)."""
+        g = self.generator
+        w = g.mapping(torch.from_numpy(z.astype(np.float32)).to(g.w_avg.device))
+        return g.w_avg + psi * (w - g.w_avg)
+
+    @torch.inference_mode()
+    def images(self, w: Tensor, noise: str = "const") -> Pixels:
+        """w [N, num_ws, w_dim] -> pictures uint8 [N, H, W, C]."""
+        choose("noise", noise, NOISE_MODES)
+        if noise != "const" and not self.generator.has_noise:
+            warnings.warn(f"noise {noise!r} has no effect: this model has no noise inputs", stacklevel=2)
+        return to_uint8(self.generator.synthesis(w, noise))
+
+
+def walk(
+    sampler: Sampler, seeds: Sequence[int], frames_per_key: int, *, psi: float = 1.0, loop: bool = True
+) -> Iterator[Pixels]:
+    """The frames uint8 [H, W, C] of a film that goes from seed to seed along arcs in z, and back if `loop`.
+
+    Raises:
+        UsageError: fewer than two seeds, or no frames.
+    """
+    if len(seeds) < 2 or frames_per_key < 1:
+        raise UsageError(
+            f"a film needs at least 2 seeds and 1 frame a key, got {len(seeds)} and {frames_per_key}"
+        )
+    keys = [latent(seed, sampler.generator.z_dim) for seed in seeds]
+    arcs = [*zip(keys, keys[1:] + keys[:1], strict=True)][: None if loop else -1]
+    path = (slerp(a, b, frame / frames_per_key) for a, b in arcs for frame in range(frames_per_key))
+    while chunk := list(islice(path, sampler.batch)):
+        yield from sampler.images(sampler.w(np.stack(chunk), psi))
+    if not loop:
+        yield from sampler.images(sampler.w(keys[-1][None], psi))

@@ -1,0 +1,62 @@
+"""The loss curves of a run as a PNG, drawn with Pillow: the default install has no plotting library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+SIZE = (960, 480)
+MARGIN = (64, 40, 24, 48)  # left, top, right, bottom
+COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
+NOT_TERMS = ("images_seen", "seconds", "images_per_second")
+
+
+def plot_losses(log: list[dict[str, Any]], path: Path) -> None:
+    """Draws every loss term of log.jsonl over images seen; nothing is written for fewer than two lines."""
+    if len(log) < 2:
+        return
+    names = [name for name in log[-1] if name not in NOT_TERMS]
+    xs = [float(line["images_seen"]) for line in log]
+    values = [float(line[name]) for line in log for name in names if name in line]
+    top = _round_up(max(values, default=1.0))
+    image = Image.new("RGB", SIZE, "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(14)
+    left, upper, right, lower = MARGIN[0], MARGIN[1], SIZE[0] - MARGIN[2], SIZE[1] - MARGIN[3]
+
+    def point(x: float, y: float) -> tuple[float, float]:
+        span = max(xs[-1] - xs[0], 1.0)
+        return left + (x - xs[0]) / span * (right - left), lower - y / top * (lower - upper)
+
+    for part in range(5):
+        value = top * part / 4
+        y = point(xs[0], value)[1]
+        draw.line([(left, y), (right, y)], fill="#dddddd")
+        draw.text((left - 8, y), f"{value:g}", fill="#444444", font=font, anchor="rm")
+        x_value = xs[0] + (xs[-1] - xs[0]) * part / 4
+        draw.text(
+            (point(x_value, 0)[0], lower + 8),
+            f"{x_value / 1000:,.0f}k",
+            fill="#444444",
+            font=font,
+            anchor="mt",
+        )
+    draw.text(((left + right) / 2, SIZE[1] - 6), "images seen", fill="#444444", font=font, anchor="mb")
+    x_legend = float(left)
+    for name, colour in zip(names, COLOURS, strict=False):
+        curve = [point(float(line["images_seen"]), float(line[name])) for line in log if name in line]
+        draw.line(curve, fill=colour, width=2, joint="curve")
+        draw.text((x_legend, 14), name, fill=colour, font=font)
+        x_legend += draw.textlength(name, font=font) + 24
+    image.save(path)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 4, 8 times a power of ten, so that the axis has round quarters."""
+    scale = 1e-6
+    while True:
+        for step in (1, 2, 4, 8):
+            if step * scale >= value:
+                return step * scale
+        scale *= 10

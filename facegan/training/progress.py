@@ -1,0 +1,87 @@
+"""What a run shows: a bar with losses, images/s and ETA; plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from facegan.data import Dataset
+from facegan.presets import Run
+from facegan.training.loop import Tick
+
+_SPEED_WINDOW_SECONDS = 30.0
+
+
+class ProgressReporter:
+    """A loop.Reporter on stderr; use it as a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f} images"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=self.console,
+            speed_estimate_period=_SPEED_WINDOW_SECONDS,
+            disable=not self.console.is_terminal,
+        )
+        self._reading: TaskID | None = None
+        self._training: TaskID | None = None
+
+    def __enter__(self) -> ProgressReporter:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+    def data(self, done: int, total: int) -> None:
+        """The memory map is being built."""
+        if self._reading is None:
+            self._reading = self._bar.add_task("reading", total=total, note="")
+        self._bar.update(self._reading, completed=done)
+
+    def start(self, run: Run, dataset: Dataset, images_seen: int) -> None:
+        """Says what is trained on what, and which pictures were left out."""
+        config = run.model
+        self.console.print(
+            f"{config.architecture} {config.resolution} px on {len(dataset):,} pictures of {dataset.name}"
+            f"{' (mirrored ones included)' if dataset.mirror else ''}"
+            + (f", from {images_seen:,} images on" if images_seen else "")
+        )
+        for name, reason in list(dataset.skipped.items())[:5]:
+            self.console.print(f"left out {name}: {reason}", markup=False)
+        if len(dataset.skipped) > 5:
+            self.console.print(f"... and {len(dataset.skipped) - 5:,} more left out")
+        if self._reading is not None:
+            self._bar.remove_task(self._reading)
+        self._training = self._bar.add_task(
+            "training", total=run.total_images, completed=images_seen, note=""
+        )
+
+    def step(self, images_seen: int) -> None:
+        """Moves the bar."""
+        if self._training is not None:
+            self._bar.update(self._training, completed=images_seen)
+
+    def tick(self, tick: Tick) -> None:
+        """Shows speed and losses."""
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in tick.terms.items())
+        note = f"{tick.images_per_second:.0f} images/s  {losses}"
+        if self._bar.disable:
+            self.console.print(f"{tick.images_seen:,} images  {note}")
+        elif self._training is not None:
+            self._bar.update(self._training, note=note)
+
+    def wrote(self, path: Path) -> None:
+        """Names each file that was written."""
+        self.console.print(f"wrote {path}", markup=False, highlight=False)

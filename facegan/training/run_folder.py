@@ -1,0 +1,124 @@
+"""What a training run leaves on the disk.
+
+run.json               the whole config
+log.jsonl              one line a log interval: images_seen, seconds, images_per_second, the loss terms
+samples/*.jpg          grids of the EMA generator at fixed seeds
+losses.png             the loss curves
+checkpoints/*.pt       everything a resume needs
+model.safetensors      the newest EMA generator
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from facegan import checkpoint
+from facegan.checkpoint import Parts, write_atomically
+from facegan.config import UsageError, differences, from_json, to_json
+from facegan.images import Pixels, Provenance, save
+from facegan.models import RUN_MODEL
+from facegan.presets import Run
+
+KEEP_NEWEST = 2
+LOSSES = "losses.png"
+
+
+class RunFolder:
+    """The paths of one run, and reading and writing them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.samples = path / "samples"
+        self.log_path = path / "log.jsonl"
+        self.model_path = path / RUN_MODEL
+        self.losses_path = path / LOSSES
+        self._config_path = path / "run.json"
+
+    def start(self, run: Run) -> None:
+        """Makes the folder and writes run.json.
+
+        Raises:
+            UsageError: a run is already there.
+        """
+        if self._config_path.exists():
+            raise UsageError(
+                f"{self.path}: a run is already there; --resume goes on with it, or choose another --out"
+            )
+        self.samples.mkdir(parents=True, exist_ok=True)
+        self.checkpoints.mkdir(exist_ok=True)
+        self.write_config(run)
+
+    def write_config(self, run: Run) -> None:
+        """Writes run.json."""
+        text = json.dumps(to_json(run), indent=2) + "\n"
+        write_atomically(self._config_path, lambda file: file.write(text.encode()))
+
+    def read_config(self) -> Run:
+        """The run's config.
+
+        Raises:
+            UsageError: no run here, or run.json is damaged.
+        """
+        if not self._config_path.exists():
+            raise UsageError(f"{self.path}: no run to resume (it has no run.json)")
+        try:
+            data = json.loads(self._config_path.read_text())
+        except ValueError as error:
+            raise UsageError(f"{self._config_path}: damaged ({error})") from None
+        return from_json(Run, data)
+
+    def accept(self, run: Run, *, force: bool) -> None:
+        """Takes a resumed run's config, which must be the stored one unless forced.
+
+        Raises:
+            UsageError: it differs and `force` is not given; the message lists the differences.
+        """
+        changed = differences(to_json(self.read_config()), to_json(run))
+        if changed and not force:
+            raise UsageError(
+                f"{self.path}: --resume with another config ({'; '.join(changed)}); --force accepts it"
+            )
+        self.write_config(run)
+
+    def save_checkpoint(self, parts: Parts, keep_every_images: int) -> Path:
+        """Writes a checkpoint and deletes the ones no longer kept."""
+        path = checkpoint.checkpoint_path(self.checkpoints, parts["images_seen"])
+        checkpoint.save(path, parts)
+        checkpoint.prune(self.checkpoints, KEEP_NEWEST, keep_every_images)
+        return path
+
+    def newest_checkpoint(self) -> Parts | None:
+        """The parts of the newest checkpoint, or None before the first."""
+        paths = checkpoint.checkpoints(self.checkpoints)
+        return checkpoint.load(paths[-1]) if paths else None
+
+    def append_log(self, line: dict[str, Any]) -> None:
+        """Adds one line to log.jsonl."""
+        with open(self.log_path, "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl; a line cut off by a crash is left out."""
+        lines = []
+        for text in self.log_path.read_text().splitlines() if self.log_path.exists() else []:
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                continue
+        return lines
+
+    def cut_log(self, images_seen: int) -> None:
+        """Drops the lines after this point of the clock: a resumed run writes them again."""
+        kept = [json.dumps(line) + "\n" for line in self.read_log() if line["images_seen"] <= images_seen]
+        write_atomically(self.log_path, lambda file: file.write("".join(kept).encode()))
+
+    def save_samples(self, pixels: Pixels, images_seen: int, seeds: str) -> Path:
+        """Writes a sample grid [H, W, C]."""
+        path = self.samples / f"{images_seen:09d}.jpg"
+        if pixels.shape[2] == 4:
+            path = path.with_suffix(".png")
+        save(path, pixels, Provenance(self.path.name, seeds, 1.0))
+        return path

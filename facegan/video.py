@@ -1,0 +1,55 @@
+"""Frames to a film: .mp4 (h264) or .webp (animated), one frame at a time, so length costs no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from facegan.config import UsageError, choose
+from facegan.images import Pixels
+
+# suffix -> codec, pixel format, options
+_FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
+    ".mp4": ("libx264", "yuv420p", {"crf": "18", "preset": "medium"}),
+    ".webp": ("libwebp_anim", "yuv420p", {"quality": "80", "loop": "0"}),
+}
+
+
+def check_film_path(path: Path) -> None:
+    """Raises UsageError where the suffix is not one of a film's."""
+    choose("film format", path.suffix.lower(), _FORMATS)
+
+
+def write_film(path: Path, frames: Iterable[Pixels], *, fps: int, description: str = "") -> int:
+    """Writes uint8 frames [H, W, 3] and returns how many there were.
+
+    Raises:
+        UsageError: unknown suffix, PyAV is missing, or an odd width or height (the codecs need even ones).
+    """
+    check_film_path(path)
+    try:
+        import av
+    except ImportError:
+        raise UsageError("films need PyAV: pip install av") from None
+    codec, pixel_format, options = _FORMATS[path.suffix.lower()]
+    muxer_options = {"loop": "0"} if path.suffix.lower() == ".webp" else {}
+    written = 0
+    with av.open(str(path), "w", options=muxer_options) as container:
+        container.metadata["comment"] = description
+        stream: Any = None
+        for pixels in frames:
+            if stream is None:
+                height, width = pixels.shape[:2]
+                if height % 2 or width % 2:
+                    raise UsageError(f"{width}x{height}: a film needs an even width and height")
+                stream = container.add_stream(codec, rate=Fraction(fps), options=options)
+                stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+                container.mux(packet)
+            written += 1
+        if stream is not None:
+            for packet in stream.encode():
+                container.mux(packet)
+    return written

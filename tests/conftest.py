@@ -1,0 +1,81 @@
+"""Shared by all tests: one torch thread, a private cache, no network, a time limit, one tiny set of everything.
+
+An unmarked test that takes more than a second of processor time fails: mark it slow, or make it smaller.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facegan import models
+from facegan.data import DataConfig
+from facegan.networks.dcgan import DCGANConfig
+from facegan.presets import Intervals, Run
+from facegan.training.loop import train
+
+MAX_FAST_SECONDS = 1.0
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    torch.set_num_threads(1)
+    os.environ["FACEGAN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fails a fast test that is not fast; fixtures, which all tests share, are not counted."""
+    began = time.process_time()
+    yield
+    seconds = time.process_time() - began
+    if seconds > MAX_FAST_SECONDS and not item.get_closest_marker("slow"):
+        pytest.fail(f"took {seconds:.1f} s of processor time; mark it slow, or make it smaller")
+
+
+@pytest.fixture(scope="session")
+def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 PNGs of 12x10 random pixels, named 00.png to 23.png."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for number in range(24):
+        pixels = random.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run_config(picture_folder: Path) -> Run:
+    """An 8 px DCGAN with 4 channels on the picture folder: 96 images in batches of 16, 2 micro-batches each."""
+    return Run(
+        model=DCGANConfig(resolution=8, z_dim=8, g_base_channels=4, d_base_channels=4),
+        data=DataConfig(str(picture_folder)),
+        intervals=Intervals(log_images=32, sample_images=48, checkpoint_images=48),
+        batch=16,
+        micro_batch=8,
+        total_images=96,
+        device="cpu",
+        precision="fp32",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_run_config: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished tiny run; not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny_run_config, folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_model(tiny_run: Path) -> models.Model:
+    """The model of the tiny run."""
+    return models.load(str(tiny_run))
