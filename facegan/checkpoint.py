@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
-from facegan.config import UsageError
+from facegan.config import UsageError, first_line
 
 FORMAT = 1
+# what torch.load raises on files that are not, or no longer, what it wrote
+_DAMAGE = (RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
 Parts = dict[str, Any]
 
 
@@ -49,11 +52,15 @@ def load(path: Path) -> Parts:
     Raises:
         UsageError: damaged, not a checkpoint, or of a later format.
     """
-    try:
-        parts: Parts = torch.load(path, map_location="cpu", weights_only=True)
-        version = parts["format"]
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise UsageError(f"{path}: not a usable checkpoint ({str(error).splitlines()[0]})") from None
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):  # torch would try its older formats
+            raise UsageError(f"{path}: not a usable checkpoint (not a zip archive, or cut off)")
+        file.seek(0)
+        try:
+            parts: Parts = torch.load(file, map_location="cpu", weights_only=True)
+            version = parts["format"]
+        except _DAMAGE as error:
+            raise UsageError(f"{path}: not a usable checkpoint ({first_line(error)})") from None
     if version != FORMAT:
         raise UsageError(
             f"{path}: checkpoint format {version}; this version of facegan reads format {FORMAT}"

@@ -23,11 +23,13 @@ from facegan.config import UsageError
 app = typer.Typer(
     name="facegan",
     help="Faces of people who do not exist.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+# click's base class of parsing errors, found through typer: some versions bring their own copy of click
+_ParseError: Any = typer.BadParameter.__mro__[2]
 
 Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run folder or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -37,29 +39,40 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 def main() -> None:
     """The console script: wrong use becomes one line and exit status 2."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command line and returns its exit status."""
     try:
-        app()
+        return int(app(arguments, standalone_mode=False) or 0)
+    except _ParseError as error:
+        return _fail(error.format_message(), 2)
     except UsageError as error:
-        sys.exit(_fail(str(error), 2))
+        return _fail(str(error), 2)
     except FloatingPointError as error:
-        sys.exit(_fail(f"training failed: {error}", 1))
+        return _fail(f"training failed: {error}", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(_fail(f"{where}{error.strerror or error}", 1))
+        return _fail(f"{where}{error.strerror or error}", 1)
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"facegan: {message}", file=sys.stderr)
+    print(f"facegan: {' '.join(message.split())}", file=sys.stderr)
     return status
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         from facegan import __version__
 
         print(__version__)
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()
@@ -115,7 +128,9 @@ def train(
     run = RunFolder(out).read_config() if resume else find_preset(preset or "").run
     given = {"data.path": data, "data.crop": crop, "seed": seed, "device": device, "precision": precision}
     assignments = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
-    run = override(run, [*assignments, *(_batch_settings(batch) if batch else []), *(settings or [])])
+    run = override(
+        run, [*assignments, *(_batch_settings(batch) if batch is not None else []), *(settings or [])]
+    )
     with ProgressReporter() as reporter, _interruptible() as stopped:
         result = run_training(
             run,
@@ -133,8 +148,8 @@ def train(
 
 @app.command()
 def generate(
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
-    seeds: Annotated[str, typer.Option(help="Ranges and lists: 0-63, 1,5,9-12.")],
+    seeds: Annotated[str, typer.Option(help="Ranges and lists: 0-63, 1,5,9-12.")] = "0-15",
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("faces"),
     model: Model = "dcgan-64",
     psi: Annotated[float, typer.Option(help="Truncation: 1 is the whole variety, 0 the average face.")] = 0.7,
     noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",

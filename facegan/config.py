@@ -33,6 +33,11 @@ def nearest(given: str, allowed: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type's name where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def choose(what: str, given: str, allowed: Iterable[str]) -> str:
     """The given word when it is allowed.
 

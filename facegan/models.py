@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 
 from facegan.checkpoint import write_atomically
-from facegan.config import UsageError, from_json, nearest, to_json
+from facegan.config import UsageError, first_line, from_json, nearest, to_json
 from facegan.networks import Generator, NetworkConfig, build_generator
 
 FORMAT = 1
@@ -162,7 +162,7 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(hf_hub_download(owner_and_name, RUN_MODEL))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise UsageError(f"model {name!r}: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"model {name!r}: {first_line(error)}") from None
 
 
 def describe(config: NetworkConfig, card: Card) -> dict[str, Any]:

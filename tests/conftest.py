@@ -1,4 +1,4 @@
-"""Shared by all tests: one torch thread, a private cache, no network, a time limit, one tiny set of everything.
+"""Shared by all tests: one torch thread, a private cache, no network, a time limit, one tiny run.
 
 An unmarked test that takes more than a second of processor time fails: mark it slow, or make it smaller.
 """
@@ -54,7 +54,7 @@ def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run_config(picture_folder: Path) -> Run:
-    """An 8 px DCGAN with 4 channels on the picture folder: 96 images in batches of 16, 2 micro-batches each."""
+    """An 8 px DCGAN on the picture folder: 96 images in batches of 16, two micro-batches each."""
     return Run(
         model=DCGANConfig(resolution=8, z_dim=8, g_base_channels=4, d_base_channels=4),
         data=DataConfig(str(picture_folder)),

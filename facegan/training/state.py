@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from facegan.checkpoint import Parts
-from facegan.config import UsageError
+from facegan.config import UsageError, first_line
 from facegan.losses import Player
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
 from facegan.presets import Adam, Run
@@ -61,7 +61,7 @@ class TrainState:
         except KeyError as error:
             raise UsageError(f"the checkpoint has no part {error}") from None
         except (RuntimeError, ValueError) as error:
-            raise UsageError(f"the checkpoint does not fit this run: {str(error).splitlines()[0]}") from None
+            raise UsageError(f"the checkpoint does not fit this run: {first_line(error)}") from None
 
 
 def new_state(run: Run) -> TrainState:

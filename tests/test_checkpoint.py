@@ -1,0 +1,212 @@
+"""Checkpoints and model files: atomic, round trip, nothing executed, nothing trusted."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from facegan import checkpoint, models
+from facegan.config import UsageError
+from facegan.models import Card, Model
+from facegan.networks import build_generator
+from facegan.networks.dcgan import DCGANConfig
+
+
+def test_parts_come_back_bit_equal(tmp_path: Path) -> None:
+    parts = {
+        "G": {"w": torch.randn(3, 4)},
+        "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}},
+        "images_seen": 7,
+    }
+    checkpoint.save(tmp_path / "7.pt", parts)
+    loaded = checkpoint.load(tmp_path / "7.pt")
+    assert torch.equal(loaded["G"]["w"], parts["G"]["w"])  # type: ignore[index]
+    assert loaded["optimizer"]["state"][0]["step"] == 3
+    assert loaded["images_seen"] == 7
+
+
+class Canary:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_a_hostile_checkpoint_is_refused_without_executing_it(tmp_path: Path) -> None:
+    canary, hostile = tmp_path / "canary", tmp_path / "1.pt"
+    torch.save({"format": 1, "G": Canary(canary)}, hostile)
+    with pytest.raises(UsageError, match="not a usable checkpoint"):
+        checkpoint.load(hostile)
+    hostile.write_bytes(pickle.dumps(Canary(canary)))
+    with pytest.raises(UsageError, match="not a usable checkpoint"):
+        checkpoint.load(hostile)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -1])
+def test_a_truncated_checkpoint_is_refused(kept: int, tmp_path: Path) -> None:
+    path = tmp_path / "1.pt"
+    checkpoint.save(path, {"G": {"w": torch.randn(64, 64)}})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UsageError, match="not a usable checkpoint"):
+        checkpoint.load(path)
+
+
+def test_a_later_format_is_refused_by_number(tmp_path: Path) -> None:
+    torch.save({"format": 99}, tmp_path / "1.pt")
+    with pytest.raises(UsageError, match="format 99"):
+        checkpoint.load(tmp_path / "1.pt")
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(file: IO[bytes]) -> None:
+        file.write(b"half of the new o")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_prune_keeps_the_newest_and_one_for_every_so_many_images(tmp_path: Path) -> None:
+    for images_seen in range(0, 1100, 100):
+        checkpoint.checkpoint_path(tmp_path, images_seen).touch()
+    checkpoint.prune(tmp_path, keep_newest=2, keep_every_images=300)
+    assert [int(path.stem) for path in checkpoint.checkpoints(tmp_path)] == [300, 600, 900, 1000]
+
+
+def test_prune_without_an_interval_keeps_only_the_newest(tmp_path: Path) -> None:
+    for images_seen in (5, 50, 500):
+        checkpoint.checkpoint_path(tmp_path, images_seen).touch()
+    checkpoint.prune(tmp_path, keep_newest=2, keep_every_images=0)
+    assert [int(path.stem) for path in checkpoint.checkpoints(tmp_path)] == [50, 500]
+
+
+def test_checkpoints_are_ordered_by_number_and_leave_out_strangers(tmp_path: Path) -> None:
+    for name in ("1000000000.pt", "999999999.pt", "notes.pt", ".000000005.pt.partial", "12.txt"):
+        (tmp_path / name).touch()
+    assert [path.stem for path in checkpoint.checkpoints(tmp_path)] == ["999999999", "1000000000"]
+
+
+# ---- model files
+
+CONFIG = DCGANConfig(resolution=8, z_dim=4, g_base_channels=2)
+
+
+def a_model() -> Model:
+    torch.manual_seed(0)
+    return Model(build_generator(CONFIG), CONFIG, Card(data="d", images_seen=5, licence="CC0-1.0"), "m")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 0.0), (torch.float16, 2**-11)])
+def test_a_model_comes_back_from_its_file(dtype: torch.dtype, tolerance: float, tmp_path: Path) -> None:
+    model = a_model()
+    models.save(tmp_path / "m.safetensors", model, dtype)
+    loaded = models.load(str(tmp_path / "m.safetensors"))
+    assert (loaded.config, loaded.card, loaded.name) == (model.config, model.card, "m")
+    for expected, got in zip(
+        model.generator.state_dict().values(), loaded.generator.state_dict().values(), strict=True
+    ):
+        # half a unit in the last place of float16, relative
+        torch.testing.assert_close(got.float(), expected.float(), rtol=tolerance, atol=1e-7)
+    assert not loaded.generator.training
+    assert all(parameter.dtype == torch.float32 for parameter in loaded.generator.parameters())
+
+
+def write_model(path: Path, *, metadata: dict[str, str] | None = None, **tensors: torch.Tensor) -> None:
+    """A model file with some of its tensors and metadata replaced."""
+    state = {"G." + key: value for key, value in a_model().generator.state_dict().items()} | tensors
+    base = {
+        "facegan_format": "1",
+        "config": json.dumps({"architecture": "dcgan", "resolution": 8, "z_dim": 4, "g_base_channels": 2}),
+        "card": "{}",
+    }
+    save_file(state, path, base | (metadata or {}))
+
+
+def test_the_hand_made_model_file_is_a_good_one(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.safetensors")
+    assert models.load(str(tmp_path / "m.safetensors")).config == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"facegan_format": "9"}, "model format 9"),
+        ({"config": "{"}, "metadata is damaged"),
+        ({"config": '{"architecture": "vae"}'}, "architecture 'vae': one of dcgan"),
+        ({"config": '{"architecture": "dcgan", "resolution": 1000000}'}, "resolution 1000000"),
+        ({"config": '{"architecture": "dcgan", "resolution": 16}'}, "does not fit its own config"),
+        ({"card": '{"surprise": 1}'}, "no such setting"),
+        ({"card": "7"}, "expected an object"),
+    ],
+)
+def test_damaged_metadata_is_refused(metadata: dict[str, str], message: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.safetensors", metadata=metadata)
+    with pytest.raises(UsageError, match=message):
+        models.load(str(tmp_path / "m.safetensors"))
+
+
+def test_tensors_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
+    write_model(tmp_path / "a.safetensors", **{"G.first.weight": torch.zeros(3, 3)})
+    with pytest.raises(UsageError, match=r"first\.weight has shape \[3, 3\], expected \[4, 2, 4, 4\]"):
+        models.load(str(tmp_path / "a.safetensors"))
+    write_model(tmp_path / "b.safetensors", **{"G.extra": torch.zeros(3)})
+    with pytest.raises(UsageError, match="extra is unknown"):
+        models.load(str(tmp_path / "b.safetensors"))
+
+
+def test_other_files_are_refused_as_models(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match="not one of facegan's models"):
+        models.load(str(tmp_path / "other.safetensors"))
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(UsageError, match="not a usable safetensors file"):
+        models.load(str(tmp_path / "text.safetensors"))
+    with pytest.raises(UsageError, match="a folder without"):
+        models.load(str(tmp_path))
+
+
+def test_a_run_folder_is_a_model_of_its_name(tiny_run: Path) -> None:
+    assert models.load(str(tiny_run)).name == "tiny"
+
+
+def test_an_unknown_name_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'dcgan-64'"):
+        models.find("dcgan64")
+
+
+@pytest.mark.parametrize("name", ["hf://nobody", "hf://a/b/c"])
+def test_a_malformed_hub_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="hf://owner/name"):
+        models.find(name)
+
+
+def test_a_hub_model_that_is_not_cached_is_a_clear_error_offline() -> None:
+    with pytest.raises(UsageError, match="hf://nobody/nothing"):
+        models.find("hf://nobody/nothing")
+
+
+@pytest.mark.parametrize("name", list(models.shipped()))
+def test_shipped_models_are_small_and_say_what_they_are(name: str) -> None:
+    path = models.shipped()[name]
+    assert path.stat().st_size <= 8_000_000
+    _, card = models.read_header(path)
+    assert card.images_seen > 100_000
+    assert card.licence == "CC0-1.0"
+    assert card.data
+    text = path.with_suffix(".md").read_text()
+    assert f"{card.images_seen:,}" in text

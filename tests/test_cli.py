@@ -1,0 +1,242 @@
+"""The command line: its words are frozen, results go to stdout, wrong use is one line and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facegan import __version__, cli
+from facegan.checkpoint import checkpoints
+from facegan.synthesis import Sampler
+from facegan.training.run_folder import RunFolder
+
+WORDS = {
+    "demo": {"--out", "--json"},
+    "train": {
+        "--out", "--preset", "--data", "--set", "--crop", "--resume", "--force", "--batch", "--stop-after",
+        "--seed", "--device", "--precision", "--json",
+    },
+    "generate": {
+        "--seeds", "--out", "--model", "--psi", "--noise", "--grid", "--format", "--batch", "--device",
+        "--precision", "--json",
+    },
+    "models": {"--json"},
+}  # fmt: skip
+
+TINY = [
+    "model.resolution=8",
+    "model.z_dim=8",
+    "model.g_base_channels=4",
+    "model.d_base_channels=4",
+    "total_images=32",
+]
+
+
+def settings(*assignments: str) -> list[str]:
+    return [word for assignment in assignments for word in ("--set", assignment)]
+
+
+def test_the_words_of_the_command_line_are_frozen() -> None:
+    import typer
+
+    command = typer.main.get_command(cli.app)
+    found = {
+        name: {option for parameter in sub.params for option in parameter.opts}
+        for name, sub in command.commands.items()  # type: ignore[attr-defined]
+    }
+    assert found == WORDS
+
+
+def test_importing_the_command_line_imports_no_torch_and_no_numpy() -> None:
+    code = (
+        "import sys, facegan.cli; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'PIL', 'rich')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_version_and_help_and_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+    assert cli.run([]) == 0
+    assert "Commands:" in capsys.readouterr().out
+
+
+def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    """Runs a wrong command line: exit status 2, nothing on stdout, one line on stderr, which is returned."""
+    assert cli.run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("facegan: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frob"], "No such command"),
+        (["generate", "--sedes", "3"], "--seeds"),
+        (["generate", "--psi", "much"], "--psi"),
+        (["generate", "--seeds", "5-3"], "write 3-5"),
+        (["generate", "--seeds", "4294967296"], "0 to 4294967295"),
+        (["generate", "--model", "dcgn-64"], "did you mean 'dcgan-64'"),
+        (["generate", "--device", "tpu"], "one of auto, cpu, cuda, mps"),
+        (["generate", "--precision", "fp8"], "one of auto, fp32, bf16"),
+        (["generate", "--batch", "0"], "must be positive"),
+        (["train", "--preset", "dcgan-64"], "--out"),
+        (["train", "--out", "x"], "--preset is missing"),
+        (["train", "--out", "x", "--preset", "dcgan64"], "did you mean 'dcgan-64'"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--set", "optimizer.lrr=1"], "did you mean 'lr'"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--set", "batch=many"], "expected int"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--batch", "0"], "batch 0"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--data", "nowhere"], "no such folder or zip"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--crop", "round"], "one of center, pad, celeba"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--stop-after", "soon"], "90s, 20m, 2h"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--force"], "no effect without --resume"),
+        (["train", "--out", "x", "--resume"], "no run to resume"),
+    ],
+)
+def test_wrong_use_is_one_line(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in one_line(capsys, arguments)
+    assert list(tmp_path.iterdir()) == []  # and nothing was written
+
+
+def test_generate_writes_what_the_python_api_samples(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from facegan import load
+
+    arguments = [
+        "generate",
+        "--model",
+        str(tiny_run),
+        "--seeds",
+        "3,5",
+        "--psi",
+        "0.9",
+        "--out",
+        str(tmp_path),
+        "--json",
+    ]
+    assert cli.run(arguments) == 0
+    assert json.loads(capsys.readouterr().out) == {"folder": str(tmp_path), "pictures": 2}
+    sampler = load(str(tiny_run), device="cpu")
+    assert isinstance(sampler, Sampler)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "seed0005.png")), sampler.sample([5], psi=0.9)[0]
+    )
+
+
+@pytest.mark.parametrize("file_format", ["png", "jpg", "webp"])
+def test_generate_makes_a_grid_in_each_format(file_format: str, tiny_run: Path, tmp_path: Path) -> None:
+    arguments = ["generate", "--model", str(tiny_run), "--seeds", "0-8", "--grid", "--format", file_format]
+    assert cli.run([*arguments, "--out", str(tmp_path)]) == 0
+    with Image.open(tmp_path / f"grid.{file_format}") as image:
+        assert image.size == (24, 24)
+
+
+def test_train_then_resume_then_nothing_left(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", "--preset", "dcgan-32", "--data", str(picture_folder), "--out", str(out), "--json"]
+    assert cli.run([*arguments, "--batch", "16", "--stop-after", "0s", *settings(*TINY)]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"run": str(out), "images_seen": 16, "finished": False}
+    assert "--resume" in captured.err
+    assert cli.run(["train", "--out", str(out), "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["finished"] is True
+    assert cli.run(["train", "--out", str(out), "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images_seen"] == 32
+
+
+def test_resume_with_another_setting_is_refused_and_forced(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "run")
+    arguments = [
+        "train",
+        "--preset",
+        "dcgan-32",
+        "--data",
+        str(picture_folder),
+        "--out",
+        out,
+        "--batch",
+        "16",
+    ]
+    assert cli.run([*arguments, *settings(*TINY)]) == 0
+    capsys.readouterr()
+    again = ["train", "--out", out, "--resume", *settings("total_images=48")]
+    assert "total_images: 32 -> 48" in one_line(capsys, again)
+    assert cli.run([*again, "--force"]) == 0
+
+
+def test_models_lists_the_shipped_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["models", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table["dcgan-64"]["resolution"] == 64
+    assert cli.run(["models"]) == 0
+    assert "hf://" in capsys.readouterr().out
+
+
+def test_an_unwritable_place_is_one_line_and_exit_1(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert cli.run(["generate", "--model", str(tiny_run), "--out", str(tmp_path / "file" / "x")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_the_run_can_be_resumed(
+    number: signal.Signals, picture_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    arguments = [
+        "train",
+        "--preset",
+        "dcgan-32",
+        "--data",
+        str(picture_folder),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+    ]
+    tiny = settings(
+        *TINY[:-1], "total_images=100000000", "intervals.log_images=16", "batch=16", "micro_batch=16"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "facegan", *arguments, *tiny],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert process.stderr is not None
+    while "images/s" not in process.stderr.readline():  # the first tick: training is under way
+        assert process.poll() is None
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "stopping after this step" in err
+    newest = checkpoints(out / "checkpoints")[-1]
+    assert int(newest.stem) == RunFolder(out).read_log()[-1]["images_seen"]
+    assert cli.run(["train", "--out", str(out), "--resume", "--stop-after", "0s"]) == 0
+    assert int(checkpoints(out / "checkpoints")[-1].stem) == int(newest.stem) + 16

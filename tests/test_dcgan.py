@@ -1,0 +1,161 @@
+"""DCGAN equals its definition: counts, initial weights, and a reference in another form."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from facegan.config import UsageError
+from facegan.networks.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
+
+TINY = DCGANConfig(resolution=16, z_dim=6, g_base_channels=3, d_base_channels=3)
+
+
+def parameter_count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_parameter_counts_at_64_px_are_the_published_ones() -> None:
+    # the standard PyTorch form with ngf = ndf = 64: 3,576,704 and 2,765,568
+    config = DCGANConfig(resolution=64)
+    assert parameter_count(DCGANGenerator(config)) == 3_576_704
+    assert parameter_count(DCGANDiscriminator(config)) == 2_765_568
+
+
+@pytest.mark.parametrize("resolution", [8, 16, 32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_have_the_config_s_shape_and_range(resolution: int, channels: int) -> None:
+    config = DCGANConfig(
+        resolution=resolution, channels=channels, z_dim=5, g_base_channels=2, d_base_channels=2
+    )
+    image = DCGANGenerator(config)(torch.randn(2, 5))
+    assert image.shape == (2, channels, resolution, resolution)
+    assert image.dtype == torch.float32
+    assert image.abs().max() <= 1
+    assert DCGANDiscriminator(config)(image).shape == (2,)
+
+
+def test_weights_start_as_normal_0_002_and_gains_as_normal_1_002() -> None:
+    torch.manual_seed(0)
+    generator = DCGANGenerator(DCGANConfig(resolution=32))
+    for name, parameter in generator.named_parameters():
+        values = parameter.detach()
+        if values.ndim == 4:
+            # over 3,000 draws each: the standard error of the mean is below 0.0004
+            assert abs(values.mean()) < 0.002, name
+            assert values.std() == pytest.approx(0.02, rel=0.05), name
+        elif name.endswith("weight"):
+            assert values.mean() == pytest.approx(1.0, abs=0.02), name
+            assert 0.01 < values.std() < 0.03, name
+        else:
+            assert not values.any(), name
+
+
+def test_no_batchnorm_on_the_first_layer_of_d_and_the_last_of_g() -> None:
+    # paper, sec. 3: every layer but these two; 16 px has 3 layers in each network
+    generator, discriminator = DCGANGenerator(TINY), DCGANDiscriminator(TINY)
+    assert [norm.num_features for norm in generator.norms] == [6, 3]
+    assert [norm.num_features for norm in discriminator.norms] == [6]
+
+
+def zero_inserted_transposed_convolution(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """The textbook form: zeros between pixels, a border of 3 - padding, the flipped kernel."""
+    n, c, h, w = x.shape
+    spread = torch.zeros(n, c, (h - 1) * stride + 1, (w - 1) * stride + 1, dtype=x.dtype)
+    spread[:, :, ::stride, ::stride] = x
+    return F.conv2d(F.pad(spread, [3 - padding] * 4), weight.flip(2, 3).transpose(0, 1))
+
+
+def normalised(x: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    mean = x.mean(dim=(0, 2, 3), keepdim=True)
+    variance = ((x - mean) ** 2).mean(dim=(0, 2, 3), keepdim=True)
+    return (x - mean) / (variance + 1e-5).sqrt() * gain[:, None, None] + bias[:, None, None]
+
+
+def test_generator_equals_the_zero_insertion_reference() -> None:
+    torch.manual_seed(1)
+    generator = DCGANGenerator(TINY).double()
+    generator.compute_dtype = torch.float64
+    z = torch.randn(4, 6, dtype=torch.float64)
+    weights = dict(generator.named_parameters())
+    x = z[:, :, None, None]
+    for layer, norm, stride in (("first", "norms.0", 1), ("ups.0", "norms.1", 2)):
+        x = zero_inserted_transposed_convolution(x, weights[f"{layer}.weight"], stride, stride - 1)
+        x = normalised(x, weights[f"{norm}.weight"], weights[f"{norm}.bias"]).clamp(min=0)
+    x = zero_inserted_transposed_convolution(x, weights["last.weight"], 2, 1)
+    expected = torch.tanh(x.float())
+    torch.testing.assert_close(generator(z), expected, rtol=0, atol=1e-6)  # one float32 rounding at the end
+
+
+def patch_convolution(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """A convolution as a matrix product over unfolded patches."""
+    size = (x.shape[2] + 2 * padding - 4) // stride + 1
+    patches = F.unfold(x, 4, padding=padding, stride=stride)  # [N, C*16, size*size]
+    return (weight.flatten(1) @ patches).reshape(len(x), -1, size, size)
+
+
+def test_discriminator_equals_the_matrix_product_reference() -> None:
+    torch.manual_seed(2)
+    discriminator = DCGANDiscriminator(TINY).double()
+    discriminator.compute_dtype = torch.float64
+    image = torch.rand(5, 3, 16, 16, dtype=torch.float64) * 2 - 1
+    weights = dict(discriminator.named_parameters())
+
+    def leaky(x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, 0.2 * x)
+
+    x = leaky(patch_convolution(image, weights["first.weight"], 2, 1))
+    x = patch_convolution(x, weights["downs.0.weight"], 2, 1)
+    x = leaky(normalised(x, weights["norms.0.weight"], weights["norms.0.bias"]))
+    expected = patch_convolution(x, weights["last.weight"], 1, 0).flatten()
+    discriminator.last.double()
+    got = discriminator(image)
+    # the last layer runs in float32 by design
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("network_class", [DCGANGenerator, DCGANDiscriminator])
+def test_every_parameter_gets_a_gradient(network_class: type[torch.nn.Module]) -> None:
+    torch.manual_seed(3)
+    network = network_class(TINY)
+    shape = (4, 6) if network_class is DCGANGenerator else (4, 3, 16, 16)
+    network(torch.randn(shape)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_in_eval_mode_a_picture_does_not_depend_on_its_batch_mates() -> None:
+    torch.manual_seed(4)
+    generator = DCGANGenerator(TINY).eval()
+    z = torch.randn(5, 6)
+    torch.testing.assert_close(generator(z)[2:3], generator(z[2:3]), rtol=0, atol=1e-6)
+
+
+def test_bfloat16_stays_close_to_float32() -> None:
+    torch.manual_seed(5)
+    generator, z = DCGANGenerator(TINY), torch.randn(16, 6)
+    exact = generator(z)
+    generator.compute_dtype = torch.bfloat16
+    rounded = generator(z)
+    assert rounded.dtype == torch.float32
+    # bfloat16 keeps 8 bits: a few of them per layer, relative to the pictures' own spread
+    assert (rounded - exact).abs().mean() < 0.02 * exact.std()
+
+
+def test_wrong_shapes_are_refused_with_both_shapes() -> None:
+    with pytest.raises(ValueError, match=r"z has shape \[2, 7\], expected \[N, 6\]"):
+        DCGANGenerator(TINY)(torch.randn(2, 7))
+    with pytest.raises(ValueError, match=r"image has shape \[2, 3, 8, 8\], expected \[N, 3, 16, 16\]"):
+        DCGANDiscriminator(TINY)(torch.randn(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"resolution": 48}, {"resolution": 256}, {"channels": 2}, {"z_dim": 0}, {"g_base_channels": 5000}],
+)
+def test_impossible_configs_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(UsageError):
+        DCGANConfig(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,155 @@
+"""Seeds, truncation, films: the field's conventions, and pictures independent of their batch."""
+
+from __future__ import annotations
+
+import itertools
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facegan import models
+from facegan.config import UsageError
+from facegan.images import read_provenance
+from facegan.output import write_grid, write_pictures
+from facegan.synthesis import Sampler, latent, parse_seeds, slerp, walk
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("0-3", [0, 1, 2, 3]),
+        ("1,5,9-12", [1, 5, 9, 10, 11, 12]),
+        (" 7 , 8 ", [7, 8]),
+        ("4294967295", [2**32 - 1]),
+    ],
+)
+def test_seeds_are_ranges_and_lists(text: str, seeds: list[int]) -> None:
+    assert list(parse_seeds(text)) == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "1-", "-1", "3-1", "1,,2", "1.5", "4294967296", "0-4294967296", "1 2"]
+)
+def test_other_seeds_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="seed"):
+        parse_seeds(text)
+
+
+def test_a_range_of_all_seeds_is_not_written_out() -> None:
+    assert len(parse_seeds("0-4294967295")) == 2**32
+
+
+def test_a_seed_s_latent_is_the_published_convention() -> None:
+    # first numbers of numpy's legacy MT19937 + polar method for seed 0, as in numpy's own documentation
+    expected = [1.76405235, 0.40015721, 0.97873798, 2.2408932]
+    np.testing.assert_allclose(latent(0, 4), expected, atol=1e-8)
+
+
+def test_slerp_stays_on_the_circle_and_meets_its_ends() -> None:
+    a, b = np.array([2.0, 0.0]), np.array([0.0, 2.0])
+    for t in np.linspace(0, 1, 5):
+        expected = [2 * np.cos(t * np.pi / 2), 2 * np.sin(t * np.pi / 2)]
+        np.testing.assert_allclose(slerp(a, b, float(t)), expected, atol=1e-12)
+
+
+def test_slerp_interpolates_lengths_and_survives_parallel_vectors() -> None:
+    a = np.array([1.0, 0.0])
+    np.testing.assert_allclose(slerp(a, 3 * a, 0.5), [2.0, 0.0])
+    assert np.linalg.norm(slerp(a, np.array([0.0, 3.0]), 0.5)) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7])
+def test_batch_size_changes_a_picture_by_at_most_one_grey_level(batch: int, tiny_run: Path) -> None:
+    one = Sampler(models.load(str(tiny_run)), device="cpu", batch=8).sample(range(8))
+    other = Sampler(models.load(str(tiny_run)), device="cpu", batch=batch).sample(range(8))
+    assert np.abs(one.astype(int) - other.astype(int)).max() <= 1
+
+
+def test_psi_scales_w_about_its_mean(tiny_model: models.Model) -> None:
+    sampler = Sampler(tiny_model, device="cpu")
+    z = latent(3, 8)[None]
+    np.testing.assert_allclose(sampler.w(z, 0.7)[0, 0], 0.7 * z[0], rtol=1e-6)  # DCGAN: w = z, mean 0
+
+
+def test_psi_0_gives_everyone_the_same_face(tiny_model: models.Model) -> None:
+    faces = Sampler(tiny_model, device="cpu").sample([1, 2], psi=0.0)
+    assert (faces[0] == faces[1]).all()
+
+
+def test_sample_gives_uint8_hwc_and_no_seeds_give_no_pictures(tiny_model: models.Model) -> None:
+    sampler = Sampler(tiny_model, device="cpu")
+    assert sampler.sample(range(3)).shape == (3, 8, 8, 3)
+    assert sampler.sample([]).shape == (0, 8, 8, 3)
+
+
+def test_stream_is_lazy(tiny_model: models.Model) -> None:
+    endless = Sampler(tiny_model, device="cpu", batch=4).stream(itertools.count())
+    assert [seed for seed, _ in itertools.islice(endless, 6)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_noise_on_a_model_without_noise_inputs_warns(tiny_model: models.Model) -> None:
+    with pytest.warns(UserWarning, match="has no effect"):
+        Sampler(tiny_model, device="cpu").sample([0], noise="random")
+    with pytest.raises(UsageError, match="did you mean 'none'"):
+        Sampler(tiny_model, device="cpu").sample([0], noise="nome")
+
+
+def test_a_looped_walk_has_all_keys_and_an_open_one_ends_at_the_last(tiny_model: models.Model) -> None:
+    sampler = Sampler(tiny_model, device="cpu", batch=5)
+    keys = sampler.sample([4, 9, 2])
+    looped = list(walk(sampler, [4, 9, 2], 4))
+    assert len(looped) == 12
+    opened = list(walk(sampler, [4, 9, 2], 4, loop=False))
+    assert len(opened) == 9
+    for number, frame in ((0, looped[0]), (1, looped[4]), (2, looped[8]), (2, opened[8])):
+        assert np.abs(frame.astype(int) - keys[number].astype(int)).max() <= 1
+
+
+def test_a_walk_of_one_seed_is_refused(tiny_model: models.Model) -> None:
+    with pytest.raises(UsageError, match="at least 2 seeds"):
+        list(walk(Sampler(tiny_model, device="cpu"), [1], 4))
+
+
+def test_the_device_that_is_not_there_is_refused(tiny_model: models.Model) -> None:
+    with pytest.raises(UsageError, match="not on this machine"):
+        Sampler(tiny_model, device="mps")
+
+
+# ---- files
+
+
+def test_pictures_are_named_by_seed_and_say_where_they_come_from(
+    tiny_model: models.Model, tmp_path: Path
+) -> None:
+    count = write_pictures(Sampler(tiny_model, device="cpu"), [3, 12345], tmp_path, psi=0.5)
+    assert count == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seed0003.png", "seed12345.png"]
+    provenance = read_provenance(tmp_path / "seed12345.png")
+    assert provenance is not None
+    assert (provenance.model, provenance.seeds, provenance.psi) == ("tiny", "12345", 0.5)
+    assert provenance.synthetic
+
+
+def test_a_grid_of_too_many_pictures_is_refused(tiny_model: models.Model, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at most 10,000"):
+        write_grid(Sampler(tiny_model, device="cpu"), range(10_001), tmp_path, psi=1.0)
+
+
+def peak_bytes(sampler: Sampler, count: int, out: Path) -> int:
+    tracemalloc.start()
+    try:
+        write_pictures(sampler, range(count), out, psi=1.0)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_pictures(tiny_model: models.Model, tmp_path: Path) -> None:
+    sampler = Sampler(tiny_model, device="cpu", batch=16)
+    peak_bytes(sampler, 32, tmp_path)  # first use fills caches
+    few, many = peak_bytes(sampler, 64, tmp_path), peak_bytes(sampler, 3_200, tmp_path)
+    # 3,136 more pictures of 192 bytes would be 600 kB if they were kept
+    assert many < few + 100_000

@@ -1,0 +1,332 @@
+"""The loop: one clock, exact resume, micro-batches, EMA, and what it writes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from facegan import checkpoint
+from facegan.config import UsageError
+from facegan.data import Dataset, open_dataset
+from facegan.losses import Phase
+from facegan.networks.dcgan import DCGANConfig, DCGANGenerator
+from facegan.presets import Ema, Run
+from facegan.randomness import Purpose, torch_generator
+from facegan.training.ema import CALIBRATION_IMAGES, calibrated, ema_beta, update_ema
+from facegan.training.loop import Tick, train, train_step
+from facegan.training.run_folder import RunFolder
+from facegan.training.state import TrainState, new_state
+
+PARTS = ["D", "G", "G_ema", "images_seen", "optimizer_D", "optimizer_G"]
+
+
+def data_of(run: Run) -> Dataset:
+    return open_dataset(run.data, resolution=run.model.resolution, channels=run.model.channels)
+
+
+def steps(state: TrainState, run: Run, count: int) -> None:
+    dataset = data_of(run)
+    for _ in range(count):
+        train_step(state, run, dataset, run.loss.phases())
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested dictionaries and lists as one level of dotted names."""
+    if isinstance(value, (dict, list, tuple)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {k: v for key, item in items for k, v in flat(item, f"{name}.{key}").items()}
+    return {name: value}
+
+
+def differing(a: Any, b: Any) -> list[str]:
+    """Names at which two nested states are not bit-equal."""
+    left, right = flat(a), flat(b)
+    assert left.keys() == right.keys()
+
+    def same(x: Any, y: Any) -> bool:
+        return torch.equal(x, y) if isinstance(x, Tensor) else bool(x == y)
+
+    return [name for name in left if not same(left[name], right[name])]
+
+
+def newest(folder: Path) -> checkpoint.Parts:
+    parts = RunFolder(folder).newest_checkpoint()
+    assert parts is not None
+    return parts
+
+
+def test_a_run_stopped_at_half_and_resumed_is_bit_equal_to_an_uninterrupted_one(
+    tiny_run: Path, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    class StopAtHalf:
+        images_seen = 0
+
+        def __call__(self) -> bool:
+            self.images_seen += tiny_run_config.batch
+            return self.images_seen >= tiny_run_config.total_images // 2
+
+    out = tmp_path / "run"
+    first = train(tiny_run_config, out, stop_requested=StopAtHalf())
+    assert not first.finished
+    assert first.images_seen == 48
+    second = train(tiny_run_config, out, resume=True)
+    assert second.finished
+    assert differing(newest(out), newest(tiny_run)) == []
+    assert (out / "model.safetensors").read_bytes()[-64:] == (tiny_run / "model.safetensors").read_bytes()[
+        -64:
+    ]
+
+
+def terms_of(folder: Path) -> list[dict[str, float]]:
+    timing = ("seconds", "images_per_second")
+    return [{k: v for k, v in line.items() if k not in timing} for line in RunFolder(folder).read_log()]
+
+
+def test_a_resumed_run_logs_the_same_losses(tiny_run: Path, tiny_run_config: Run, tmp_path: Path) -> None:
+    train(replace(tiny_run_config, total_images=64), tmp_path / "run")
+    train(tiny_run_config, tmp_path / "run", resume=True, force=True)
+    assert terms_of(tmp_path / "run") == terms_of(tiny_run)
+
+
+@pytest.mark.parametrize("dropped", ["D", "G", "G_ema", "optimizer_D", "optimizer_G", "images_seen"])
+def test_without_any_one_part_the_resumed_run_differs(dropped: str, tiny_run_config: Run) -> None:
+    """The negative control: each part of the checkpoint is needed."""
+    uninterrupted = new_state(tiny_run_config)
+    steps(uninterrupted, tiny_run_config, 2)
+    parts = copy.deepcopy(uninterrupted.parts())
+    steps(uninterrupted, tiny_run_config, 1)
+    fresh = new_state(tiny_run_config)
+    fresh.load_parts(parts | {dropped: new_state(tiny_run_config).parts()[dropped]})
+    steps(fresh, tiny_run_config, 1)
+    assert differing(fresh.parts(), uninterrupted.parts()) != []
+
+
+def test_with_all_parts_the_resumed_state_is_bit_equal(tiny_run_config: Run) -> None:
+    uninterrupted = new_state(tiny_run_config)
+    steps(uninterrupted, tiny_run_config, 2)
+    parts = copy.deepcopy(uninterrupted.parts())
+    steps(uninterrupted, tiny_run_config, 1)
+    fresh = new_state(tiny_run_config)
+    fresh.load_parts(parts)
+    steps(fresh, tiny_run_config, 1)
+    assert differing(fresh.parts(), uninterrupted.parts()) == []
+    assert sorted(parts) == PARTS
+
+
+def test_a_checkpoint_without_a_part_is_refused_by_name(tiny_run_config: Run) -> None:
+    parts = new_state(tiny_run_config).parts()
+    del parts["optimizer_D"]
+    with pytest.raises(UsageError, match="optimizer_D"):
+        new_state(tiny_run_config).load_parts(parts)
+
+
+def test_a_step_is_a_textbook_dcgan_step(tiny_run_config: Run) -> None:
+    """The slow obvious reference: D on real and on fake, Adam; then G through the new D, Adam."""
+    run = replace(tiny_run_config, micro_batch=16)
+    state = new_state(run)
+    generator, discriminator = copy.deepcopy(state.generator), copy.deepcopy(state.discriminator)
+    train_step(state, run, data_of(run), run.loss.phases())
+
+    real = data_of(run).batch(0, 16, run.seed).float() / 127.5 - 1
+    fake = generator(torch.randn(16, 8, generator=torch_generator(run.seed, 0, Purpose.LATENT)))
+    bce, ones, zeros = torch.nn.functional.binary_cross_entropy_with_logits, torch.ones(16), torch.zeros(16)
+    adam_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    (bce(discriminator(real), ones) + bce(discriminator(fake.detach()), zeros)).backward()
+    adam_d.step()
+    adam_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    bce(discriminator(fake), ones).backward()
+    adam_g.step()
+    # Adam's first step is lr * sign(gradient): a hundredth of it leaves room for float32 rounding only
+    for expected, got in ((discriminator, state.discriminator), (generator, state.generator)):
+        for (name, value), other in zip(expected.named_parameters(), got.parameters(), strict=True):
+            torch.testing.assert_close(other, value, rtol=0, atol=2e-6, msg=name)
+
+
+def test_gradient_accumulation_averages_the_micro_batches(tiny_run_config: Run) -> None:
+    """A linear loss without BatchNorm: two micro-batches of 8 give the gradient of one batch of 16."""
+    gradients = {}
+    for micro_batch in (8, 16):
+        run = replace(tiny_run_config, micro_batch=micro_batch)
+        state = new_state(run)
+        state.discriminator.eval()  # BatchNorm's batch statistics are the one thing that may differ
+
+        def mean_logit(batch: Any) -> dict[str, Tensor]:
+            return {"logit": batch.logits(batch.real)}
+
+        train_step(state, run, data_of(run), [Phase("D", mean_logit)])
+        gradients[micro_batch] = [parameter.grad for parameter in state.discriminator.parameters()]
+    for one, other in zip(gradients[8], gradients[16], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+
+
+def test_recomputed_fakes_equal_kept_ones(tiny_run_config: Run) -> None:
+    """With several micro-batches G runs again in its own phase; the fakes are the same ones."""
+    fakes: dict[str, list[Tensor]] = {"D": [], "G": []}
+
+    def keep(player: str) -> Any:
+        def terms(batch: Any) -> dict[str, Tensor]:
+            fakes[player].append(batch.fake().detach().clone())
+            return {player: batch.logits(batch.fake())}
+
+        return terms
+
+    state = new_state(tiny_run_config)
+    phases = [Phase("D", keep("D")), Phase("G", keep("G"))]
+    train_step(state, tiny_run_config, data_of(tiny_run_config), phases)
+    assert len(fakes["D"]) == 2
+    assert all(torch.equal(d, g) for d, g in zip(fakes["D"], fakes["G"], strict=True))
+    assert not torch.equal(fakes["D"][0], fakes["D"][1])
+
+
+def test_a_phase_runs_every_so_many_steps(tiny_run_config: Run) -> None:
+    calls = []
+
+    def terms(batch: Any) -> dict[str, Tensor]:
+        calls.append(batch)
+        return {"logit": batch.logits(batch.real)}
+
+    state, run = new_state(tiny_run_config), replace(tiny_run_config, micro_batch=16)
+    for _ in range(5):
+        train_step(state, run, data_of(run), [Phase("D", terms, every=2)])
+    assert len(calls) == 3  # steps 0, 2, 4
+
+
+def test_d_s_phase_changes_only_d(tiny_run_config: Run) -> None:
+    state = new_state(tiny_run_config)
+    before = copy.deepcopy(dict(state.generator.named_parameters()))
+    train_step(state, tiny_run_config, data_of(tiny_run_config), tiny_run_config.loss.phases()[:1])
+    assert all(torch.equal(before[name], p) for name, p in state.generator.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("ema", "batch", "images_seen", "expected"),
+    [
+        (Ema(1000.0, 0.0), 1000, 0, 0.5),  # one half-life a step
+        (Ema(1000.0, 0.0), 500, 0, 0.5**0.5),
+        (Ema(1000.0, 0.05), 100, 10_000, 0.5 ** (100 / 500)),  # ramp-up: 5 % of 10,000
+        (Ema(1000.0, 0.05), 100, 1_000_000, 0.5**0.1),  # ramp-up is over
+        (Ema(1000.0, 0.05), 100, 0, 0.0),
+    ],
+)
+def test_ema_beta_is_a_function_of_images_seen(
+    ema: Ema, batch: int, images_seen: int, expected: float
+) -> None:
+    assert ema_beta(ema, batch, images_seen) == pytest.approx(expected)
+
+
+def test_update_ema_lerps_parameters_and_copies_buffers() -> None:
+    config = DCGANConfig(resolution=8, z_dim=4, g_base_channels=2)
+    average, current = DCGANGenerator(config), DCGANGenerator(config)
+    before = copy.deepcopy(average)
+    current(torch.randn(4, 4))  # moves the running statistics
+    update_ema(average, current, 0.75)
+    for old, new, got in zip(before.parameters(), current.parameters(), average.parameters(), strict=True):
+        torch.testing.assert_close(got, 0.75 * old + 0.25 * new)
+    for expected, got in zip(current.buffers(), average.buffers(), strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_calibration_gives_the_statistics_of_the_average_weights() -> None:
+    """Of the first norm, whose input depends on z and one layer only: the variance over batch and pixels."""
+    torch.manual_seed(0)
+    generator = DCGANGenerator(DCGANConfig(resolution=8, z_dim=4, g_base_channels=2))
+    measured = calibrated(generator, seed=0)
+    z = torch.randn(CALIBRATION_IMAGES * 8, 4)
+    activations = generator.first(z[:, :, None, None])
+    expected = activations.var(dim=(0, 2, 3))
+    norm = measured.norms[0]
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    assert norm.running_var is not None
+    # 2,048 images: the standard error of a variance is about 2 %
+    torch.testing.assert_close(norm.running_var, expected, rtol=0.15, atol=0)
+    assert not measured.training
+
+
+def test_calibration_leaves_the_average_itself_alone() -> None:
+    generator = DCGANGenerator(DCGANConfig(resolution=8, z_dim=4, g_base_channels=2))
+    before = copy.deepcopy(generator.state_dict())
+    calibrated(generator, seed=0)
+    assert differing(before, generator.state_dict()) == []
+
+
+def test_a_run_writes_its_log_samples_losses_model_and_checkpoints(tiny_run: Path) -> None:
+    assert [line["images_seen"] for line in RunFolder(tiny_run).read_log()] == [32, 64, 96]
+    assert sorted(path.name for path in (tiny_run / "samples").iterdir()) == [
+        "000000048.jpg",
+        "000000096.jpg",
+    ]
+    assert [path.name for path in checkpoint.checkpoints(tiny_run / "checkpoints")] == [
+        "000000048.pt",
+        "000000096.pt",
+    ]
+    assert (tiny_run / "losses.png").stat().st_size > 1000
+    assert (tiny_run / "model.safetensors").exists()
+    assert json.loads((tiny_run / "run.json").read_text())["batch"] == 16
+
+
+def test_log_lines_hold_speed_time_and_every_term(tiny_run: Path) -> None:
+    for line in RunFolder(tiny_run).read_log():
+        assert set(line) == {"images_seen", "seconds", "images_per_second", "D_real", "D_fake", "G_fake"}
+        assert line["images_per_second"] > 0
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tiny_run: Path, tiny_run_config: Run) -> None:
+    with pytest.raises(UsageError, match="already there"):
+        train(tiny_run_config, tiny_run)
+
+
+def test_a_changed_config_is_refused_with_the_difference_and_accepted_by_force(
+    tiny_run_config: Run, tmp_path: Path
+) -> None:
+    train(replace(tiny_run_config, total_images=16), tmp_path / "run")
+    changed = replace(tiny_run_config, total_images=32)
+    with pytest.raises(UsageError, match=r"total_images: 16 -> 32"):
+        train(changed, tmp_path / "run", resume=True)
+    assert train(changed, tmp_path / "run", resume=True, force=True).images_seen == 32
+
+
+def test_stop_after_ends_with_a_checkpoint(tiny_run_config: Run, tmp_path: Path) -> None:
+    result = train(tiny_run_config, tmp_path / "run", stop_after_seconds=0.0)
+    assert result.images_seen == 16
+    assert not result.finished
+    assert newest(tmp_path / "run")["images_seen"] == 16
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tiny_run_config: Run, tmp_path: Path) -> None:
+    exploding = replace(tiny_run_config, optimizer=replace(tiny_run_config.optimizer, lr=1e30))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        train(exploding, tmp_path / "run")
+
+
+def test_reporters_see_every_step_tick_and_file(tiny_run_config: Run, tmp_path: Path) -> None:
+    events: list[tuple[str, Any]] = []
+
+    class Recorder:
+        def data(self, done: int, total: int) -> None:
+            events.append(("data", (done, total)))
+
+        def start(self, run: Run, dataset: Dataset, images_seen: int) -> None:
+            events.append(("start", images_seen))
+
+        def step(self, images_seen: int) -> None:
+            events.append(("step", images_seen))
+
+        def tick(self, tick: Tick) -> None:
+            events.append(("tick", tick.images_seen))
+
+        def wrote(self, path: Path) -> None:
+            events.append(("wrote", path.suffix))
+
+    train(replace(tiny_run_config, total_images=48), tmp_path / "run", reporter=Recorder())
+    assert [value for kind, value in events if kind == "step"] == [16, 32, 48]
+    assert [value for kind, value in events if kind == "tick"] == [32]
+    written = [value for kind, value in events if kind == "wrote"]
+    assert ".pt" in written
+    assert ".jpg" in written
