@@ -103,9 +103,10 @@ def override(config: T, assignments: Sequence[str]) -> T:
                 f"--set {name.strip()}: no such setting; allowed: {', '.join(node)}{nearest(last, node)}"
             )
         try:
-            node[last] = json.loads(text)
+            value = json.loads(text, parse_constant=_no_constant)
         except json.JSONDecodeError:
-            node[last] = text
+            value = text
+        node[last] = text if isinstance(node[last], str) and not isinstance(value, str) else value
     return from_json(type(config), data)
 
 
@@ -121,12 +122,16 @@ def differences(old: Json, new: Json, where: str = "") -> list[str]:
     return lines
 
 
+def _no_constant(word: str) -> None:
+    raise UsageError(f"{word}: not a number a setting can have")
+
+
 def _dotted(where: str, name: object) -> str:
     return f"{where}.{name}" if where else str(name)
 
 
 def _convert(hint: Any, value: object, where: str) -> Any:
-    """The value as the annotation wants it (int to float, list to tuple, dict to dataclass)."""
+    """The value as the annotation wants it (int to float, 1e6 to int, list to tuple, dict to dataclass)."""
     origin = typing.get_origin(hint)
     if origin in (Union, types.UnionType):
         return _convert_union(typing.get_args(hint), value, where)
@@ -145,6 +150,8 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         return from_json(typing.cast(type, hint), value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UsageError(f"{where} {value!r}: expected {hint.__name__}")
     return value
@@ -161,7 +168,9 @@ def _convert_union(members: tuple[Any, ...], value: object, where: str) -> Any:
                 return from_json(member, value, where)
         tag = _tag(members[0])[0]
         words = [_tag(member)[1] for member in members]
-        raise UsageError(f"{where}.{tag} {value.get(tag)!r}: one of {', '.join(words)}")
+        if tag not in value:
+            raise UsageError(f"{where}.{tag}: missing; one of {', '.join(words)}")
+        choose(f"{where}.{tag}", str(value[tag]), words)
     return _convert(members[0], value, where)
 
 

@@ -21,10 +21,10 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from facegan.config import UsageError, choose
+from facegan.config import UsageError, choose, first_line
 
 Pixels = npt.NDArray[np.uint8]
 Crop = Literal["center", "pad", "celeba"]
@@ -71,8 +71,10 @@ def decode(data: bytes, channels: int = 3) -> Image.Image:
                 raise ValueError(f"{opened.width}x{opened.height} pixels; at most {MAX_PIXELS:,} are read")
             opened.load()
             image = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(str(error).replace("\n", " ")) from None
+    except UnidentifiedImageError:
+        raise ValueError("not a PNG, JPEG or WebP picture") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(first_line(error)) from None
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip instead of scale
         image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
     if mode != "RGBA" and (image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info):
@@ -84,7 +86,7 @@ def decode(data: bytes, channels: int = 3) -> Image.Image:
 def fit(image: Image.Image, resolution: int, crop: Crop) -> Pixels:
     """The picture as uint8 [resolution, resolution, C].
 
-    center: the largest central square; pad: the whole picture on a black square;
+    center: the largest central square; pad: the whole picture on a black (with alpha: transparent) square;
     celeba: the 128x128 window around (89, 121) of an aligned 178x218 CelebA picture, as the
     progressive-growing line of papers cuts it. Resizing uses Lanczos.
 
@@ -117,8 +119,13 @@ def grid(images: Pixels, columns: int | None = None) -> Pixels:
     """Pictures [N, H, W, C] side by side, row by row [rows H, columns W, C]; near-square unless told.
 
     Places without a picture are black.
+
+    Raises:
+        UsageError: no pictures.
     """
     count, height, width, channels = images.shape
+    if not count:
+        raise UsageError("a grid needs at least one picture")
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     sheet = np.zeros((rows * columns, height, width, channels), np.uint8)

@@ -69,8 +69,8 @@ class Run:
             raise UsageError(f"batch {self.batch}: must be a multiple of micro_batch {self.micro_batch}")
         if self.total_images < 1:
             raise UsageError(f"total_images {self.total_images}: must be positive")
-        if self.seed < 0:
-            raise UsageError(f"seed {self.seed}: 0 or more")
+        if not 0 <= self.seed < 2**32:  # randomness keys are 32-bit words
+            raise UsageError(f"seed {self.seed}: 0 to {2**32 - 1}")
         for name in ("log_images", "sample_images", "checkpoint_images"):
             if getattr(self.intervals, name) < 1:
                 raise UsageError(f"intervals.{name} {getattr(self.intervals, name)}: must be positive")
@@ -98,7 +98,7 @@ def _dcgan(resolution: int, total_images: int) -> Run:
 PRESETS: dict[str, Preset] = {
     "dcgan-32": Preset(_dcgan(32, 500_000), "DCGAN at 32 px", _DCGAN, "G 1.1 M, D 0.7 M parameters"),
     "dcgan-64": Preset(_dcgan(64, 1_000_000), "DCGAN at 64 px", _DCGAN, "G 3.6 M, D 2.8 M parameters"),
-    "dcgan-128": Preset(_dcgan(128, 1_500_000), "DCGAN at 128 px", _DCGAN, "G 12.7 M, D 11.2 M parameters"),
+    "dcgan-128": Preset(_dcgan(128, 1_500_000), "DCGAN at 128 px", _DCGAN, "G 12.8 M, D 11.2 M parameters"),
 }
 
 

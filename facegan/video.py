@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from facegan.config import UsageError, choose
 from facegan.images import Pixels
 
-# suffix -> codec, pixel format, options
-_FORMATS: dict[str, tuple[str, str, dict[str, str]]] = {
-    ".mp4": ("libx264", "yuv420p", {"crf": "18", "preset": "medium"}),
-    ".webp": ("libwebp_anim", "yuv420p", {"quality": "80", "loop": "0"}),
+# suffix -> codec, pixel format, options of the codec, options of the file
+_FORMATS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
+    ".mp4": ("libx264", "yuv420p", {"crf": "18", "preset": "medium"}, {}),
+    ".webp": ("libwebp_anim", "yuv420p", {"quality": "80"}, {"loop": "0"}),
 }
 
 
@@ -26,30 +27,31 @@ def write_film(path: Path, frames: Iterable[Pixels], *, fps: int, description: s
     """Writes uint8 frames [H, W, 3] and returns how many there were.
 
     Raises:
-        UsageError: unknown suffix, PyAV is missing, or an odd width or height (the codecs need even ones).
+        UsageError: unknown suffix, PyAV is missing, no frames or none a second, or an odd width or
+            height (the codecs need even ones).
     """
     check_film_path(path)
+    remaining = iter(frames)
+    first = next(remaining, None)
+    if first is None or fps < 1:
+        raise UsageError(f"a film needs frames, and at least one a second (fps {fps})")
+    height, width = first.shape[:2]
+    if height % 2 or width % 2:
+        raise UsageError(f"{width}x{height}: a film needs an even width and height")
     try:
         import av
     except ImportError:
         raise UsageError("films need PyAV: pip install av") from None
-    codec, pixel_format, options = _FORMATS[path.suffix.lower()]
-    muxer_options = {"loop": "0"} if path.suffix.lower() == ".webp" else {}
+    codec, pixel_format, codec_options, file_options = _FORMATS[path.suffix.lower()]
     written = 0
-    with av.open(str(path), "w", options=muxer_options) as container:
+    with av.open(str(path), "w", options=file_options) as container:
         container.metadata["comment"] = description
-        stream: Any = None
-        for pixels in frames:
-            if stream is None:
-                height, width = pixels.shape[:2]
-                if height % 2 or width % 2:
-                    raise UsageError(f"{width}x{height}: a film needs an even width and height")
-                stream = container.add_stream(codec, rate=Fraction(fps), options=options)
-                stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream: Any = container.add_stream(codec, rate=Fraction(fps), options=codec_options)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        for pixels in chain([first], remaining):
             for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
                 container.mux(packet)
             written += 1
-        if stream is not None:
-            for packet in stream.encode():
-                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
     return written

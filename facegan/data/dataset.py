@@ -200,8 +200,9 @@ def _finished_index(
 ) -> dict[str, Any] | None:
     try:
         index: dict[str, Any] = json.loads(index_path.read_text())
-        complete = pixels_path.stat().st_size == len(index["names"]) * int(np.prod(shape))
-    except (OSError, ValueError, KeyError, TypeError):
+        complete = {"key", "skipped"} <= index.keys()
+        complete &= pixels_path.stat().st_size == len(index["names"]) * int(np.prod(shape))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return index if complete else None
 

@@ -9,40 +9,58 @@ sub-folders            cat/1.png -> {"class": "cat"}, where none of the files is
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from typing import Any
 
+from facegan.config import UsageError, first_line
 from facegan.data.source import Source
 
 Labels = dict[str, Any]
 
 
 def read_labels(source: Source) -> dict[str, Labels]:
-    """Labels by picture name; pictures without any have no entry."""
+    """Labels by picture name; pictures without any have no entry.
+
+    Raises:
+        UsageError: a label file cannot be read from its zip (damaged or encrypted).
+    """
     readers = {
         "metadata.jsonl": _metadata_jsonl,
         "dataset.json": _dataset_json,
         "list_attr_celeba.txt": _celeba_attributes,
     }
+    if not source.label_files:
+        return _folders_as_classes(source)
     labels: dict[str, Labels] = {}
     for entry in source.label_files:
-        text = source.read(entry.name).decode("utf-8", errors="replace")
-        for name, values in readers[entry.name](text).items():
+        try:
+            text = source.read(entry.name).decode("utf-8-sig", errors="replace")
+        except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            raise UsageError(f"{source.path}: cannot read its {entry.name} ({first_line(error)})") from None
+        for name, values in readers[entry.name.removeprefix(source.root)](text).items():
             labels.setdefault(name, {}).update(values)
-    if source.label_files:
-        by_base_name = {name.rsplit("/", 1)[-1]: values for name, values in labels.items()}
-        found = {
-            e.name: labels.get(e.name, by_base_name.get(e.name.rsplit("/", 1)[-1])) for e in source.pictures
-        }
-        return {name: values for name, values in found.items() if values}
-    in_folders = [entry.name for entry in source.pictures if "/" in entry.name]
-    if len({name.split("/", 1)[0] for name in in_folders}) < 2:
-        return {}
-    return {name: {"class": name.split("/", 1)[0]} for name in in_folders}
+    by_base_name = {name.rsplit("/", 1)[-1]: values for name, values in labels.items()}
+    found = {}
+    for picture in source.pictures:
+        name = picture.name.removeprefix(source.root)
+        found[picture.name] = labels.get(name) or by_base_name.get(name.rsplit("/", 1)[-1], {})
+    return {name: values for name, values in found.items() if values}
+
+
+def _folders_as_classes(source: Source) -> dict[str, Labels]:
+    relative = {entry.name: entry.name.removeprefix(source.root) for entry in source.pictures}
+    classes = {name: path.split("/", 1)[0] for name, path in relative.items() if "/" in path}
+    return (
+        {name: {"class": folder} for name, folder in classes.items()}
+        if len(set(classes.values())) > 1
+        else {}
+    )
 
 
 def _metadata_jsonl(text: str) -> dict[str, Labels]:
     labels = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         try:
             values = json.loads(line)
             labels[str(values.pop("file_name"))] = values
@@ -53,10 +71,11 @@ def _metadata_jsonl(text: str) -> dict[str, Labels]:
 
 def _dataset_json(text: str) -> dict[str, Labels]:
     try:
-        pairs = json.loads(text)["labels"]
-        return {str(name): {"class": value} for name, value in pairs}
+        pairs = json.loads(text)["labels"] or []
     except (ValueError, KeyError, TypeError):
         return {}
+    good = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+    return {str(name): {"class": value} for name, value in good}
 
 
 def _celeba_attributes(text: str) -> dict[str, Labels]:

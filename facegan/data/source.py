@@ -31,13 +31,18 @@ class Entry:
 
 
 class Source:
-    """The files of a folder or zip, in the order of their names; `read` may be called from threads."""
+    """The files of a folder or zip, in the order of their names; `read` may be called from threads.
+
+    `root` is the one top folder that all pictures share, with its slash, or nothing: names of labels and
+    classes are relative to it.
+    """
 
     def __init__(self, path: Path, entries: list[Entry]) -> None:
         self.path = path
         entries = sorted(entries, key=lambda entry: entry.name)
         self.pictures = [e for e in entries if e.name.lower().endswith(READ_SUFFIXES)]
-        self.label_files = [e for e in entries if e.name in LABEL_FILES]
+        self.root = _shared_folder([entry.name for entry in self.pictures])
+        self.label_files = [e for e in entries if e.name.removeprefix(self.root) in LABEL_FILES]
         if not self.pictures:
             raise UsageError(f"{path}: no pictures in it ({', '.join(READ_SUFFIXES)})")
 
@@ -70,10 +75,10 @@ class FolderSource(Source):
     def __init__(self, path: Path) -> None:
         entries = []
         for parent, folders, names in os.walk(path):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [name for name in folders if not _is_hidden(name)]
             for name in names:
                 file = Path(parent, name)
-                if not name.startswith(".") and file.is_file():
+                if not _is_hidden(name) and file.is_file():
                     stat = file.stat()
                     entries.append(Entry(file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns))
         super().__init__(path, entries)
@@ -92,7 +97,7 @@ class ZipSource(Source):
         except zipfile.BadZipFile as error:
             raise UsageError(f"{path}: not a usable zip file ({error})") from None
         self._lock = threading.Lock()
-        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        infos = [i for i in self._zip.infolist() if not i.is_dir() and not _is_hidden(i.filename)]
         super().__init__(path, [Entry(info.filename, info.file_size, info.CRC) for info in infos])
 
     def read(self, name: str) -> bytes:
@@ -103,6 +108,17 @@ class ZipSource(Source):
     def close(self) -> None:
         """Closes the zip."""
         self._zip.close()
+
+
+def _shared_folder(names: list[str]) -> str:
+    """`faces/` where every picture lies below one top folder, as in a zip of a folder; else nothing."""
+    tops = {name.split("/", 1)[0] + "/" if "/" in name else "" for name in names}
+    return tops.pop() if len(tops) == 1 else ""
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a part of the name is hidden, or the junk folder that macOS puts into zips."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def open_source(path: Path) -> Source:

@@ -1,0 +1,379 @@
+"""Configuration as JSON and overrides (facegan.config), and stateless randomness (facegan.randomness)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from facegan.config import UsageError, choose, differences, from_json, nearest, override, to_json
+from facegan.data import DataConfig
+from facegan.presets import PRESETS, Adam, Run, preset
+from facegan.randomness import Purpose, numpy_generator, seeded, torch_generator, torch_seed
+
+RUN = PRESETS["dcgan-64"].run
+
+
+@dataclass(frozen=True)
+class Circle:
+    kind: Literal["circle"] = "circle"
+    radius: float = 1.0
+
+
+@dataclass(frozen=True)
+class Square:
+    kind: Literal["square"] = "square"
+    side: float = 1.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Every sort of annotation that a config may have."""
+
+    title: str
+    shape: Circle | Square = field(default_factory=Circle)
+    outline: Circle | None = None
+    limit: int | None = None
+    widths: tuple[float, ...] = ()
+    style: Literal["plain", "dashed"] = "plain"
+    filled: bool = False
+    copies: int = 1
+
+
+DRAWING = Drawing("d")
+PLAIN = {
+    "title": "d",
+    "shape": {"kind": "circle", "radius": 1.0},
+    "outline": None,
+    "limit": None,
+    "widths": [],
+    "style": "plain",
+    "filled": False,
+    "copies": 1,
+}
+
+
+# ---- to and from JSON
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_survives_json_text(name: str) -> None:
+    run = PRESETS[name].run
+    assert from_json(Run, json.loads(json.dumps(to_json(run)))) == run
+
+
+def test_to_json_gives_plain_values() -> None:
+    assert to_json(replace(DRAWING, widths=(1.0, 2.0))) == {**PLAIN, "widths": [1.0, 2.0]}
+
+
+NUMBER = st.floats(allow_nan=False)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    st.builds(
+        Drawing,
+        title=st.sampled_from(["", "a b", '"\\', "\u2028"]),
+        shape=st.builds(Circle, radius=NUMBER) | st.builds(Square, side=NUMBER),
+        outline=st.none() | st.builds(Circle, radius=NUMBER),
+        limit=st.none() | st.integers(),
+        widths=st.lists(NUMBER, max_size=3).map(tuple),
+        style=st.sampled_from(["plain", "dashed"]),
+        filled=st.booleans(),
+        copies=st.integers(),
+    )
+)
+def test_any_config_survives_json_text(drawing: Drawing) -> None:
+    assert from_json(Drawing, json.loads(json.dumps(to_json(drawing)))) == drawing
+
+
+def test_missing_fields_take_their_defaults() -> None:
+    assert from_json(Drawing, {"title": "d"}) == DRAWING
+
+
+def test_list_becomes_tuple_with_converted_elements() -> None:
+    widths = from_json(Drawing, {"title": "d", "widths": [1, 2.5]}).widths
+    assert repr(widths) == "(1.0, 2.5)"
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ({"kind": "circle", "radius": 3}, Circle(radius=3.0)),
+        ({"kind": "square", "side": 3}, Square(side=3.0)),
+        ({"kind": "square"}, Square()),
+    ],
+)
+def test_tag_chooses_the_member_of_a_union(shape: dict[str, Any], expected: Circle | Square) -> None:
+    assert from_json(Drawing, {"title": "d", "shape": shape}).shape == expected
+
+
+@pytest.mark.parametrize("value", [None, {"kind": "circle", "radius": 2.0}])
+def test_optional_dataclass_is_none_or_read_as_the_dataclass(value: dict[str, Any] | None) -> None:
+    outline = from_json(Drawing, {"title": "d", "outline": value}).outline
+    assert outline == (None if value is None else Circle(radius=2.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"titel": "x"}, "titel: no such setting; .*did you mean 'title'"),
+        ({"shape": {"kind": "square", "sied": 1.0}}, r"shape\.sied: no such setting.*did you mean 'side'"),
+        ({"shape": {"kind": "squere"}}, r"shape\.kind 'squere': one of circle, square"),
+        ({"shape": {"side": 1.0}}, r"shape\.kind: missing; one of circle, square"),
+        ({"shape": "circle"}, "shape: expected an object, got 'circle'"),
+        ({"outline": 3}, "outline: expected an object, got 3"),
+        ({"style": "dahsed"}, "style 'dahsed': one of plain, dashed .*did you mean 'dashed'"),
+        ({"limit": "many"}, "limit 'many': expected int"),
+        ({"widths": 1.0}, "widths 1.0: expected a list"),
+        ({"widths": [1.0, "x"]}, "widths 'x': expected float"),
+        ({"copies": 1.5}, "copies 1.5: expected int"),
+        ({"copies": True}, "copies True: expected int"),
+        ({"filled": 1}, "filled 1: expected bool"),
+        ({"title": 3}, "title 3: expected str"),
+        ({"title": None}, "title None: expected str"),
+        ({"shape": {"kind": "circle", "radius": True}}, r"shape\.radius True: expected float"),
+    ],
+)
+def test_wrong_value_is_named_with_what_is_allowed(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        from_json(Drawing, PLAIN | change)
+
+
+def test_missing_required_field_is_named() -> None:
+    with pytest.raises(UsageError, match="title: missing"):
+        from_json(Drawing, {})
+
+
+@pytest.mark.parametrize("data", [None, 3, "text", [1, 2]])
+def test_config_that_is_not_an_object_is_refused(data: object) -> None:
+    with pytest.raises(UsageError, match="Drawing: expected an object"):
+        from_json(Drawing, data)
+
+
+def test_checks_of_the_dataclass_itself_hold_for_json() -> None:
+    with pytest.raises(UsageError, match="micro_batch"):
+        from_json(Run, to_json(RUN) | {"batch": 100, "micro_batch": 30})
+
+
+# ---- overrides
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("seed=7", replace(RUN, seed=7)),
+        (" seed =7", replace(RUN, seed=7)),
+        ("optimizer.lr=0.001", replace(RUN, optimizer=Adam(lr=0.001))),
+        ("optimizer.lr=1e-3", replace(RUN, optimizer=Adam(lr=0.001))),
+        ("model.z_dim=32", replace(RUN, model=replace(RUN.model, z_dim=32))),
+        ("data.path=/some/folder", replace(RUN, data=DataConfig("/some/folder"))),
+        ("data.path=a=b.zip", replace(RUN, data=DataConfig("a=b.zip"))),
+        ('data.path="2024"', replace(RUN, data=DataConfig("2024"))),
+        ("data.mirror=false", replace(RUN, data=DataConfig(mirror=False))),
+        ("data.crop=pad", replace(RUN, data=DataConfig(crop="pad"))),
+        ('optimizer={"lr": 0.5}', replace(RUN, optimizer=Adam(lr=0.5))),
+    ],
+)
+def test_override_changes_the_one_named_value(assignment: str, expected: Run) -> None:
+    assert override(RUN, [assignment]) == expected
+
+
+def test_int_given_for_float_becomes_float() -> None:
+    assert repr(override(RUN, ["optimizer.lr=1"]).optimizer.lr) == "1.0"
+
+
+def test_overrides_apply_together_and_the_last_one_wins() -> None:
+    changed = override(RUN, ["batch=96", "micro_batch=48", "seed=1", "seed=2"])
+    assert (changed.batch, changed.micro_batch, changed.seed) == (96, 48, 2)
+
+
+def test_no_overrides_leave_the_config_equal() -> None:
+    assert override(RUN, []) == RUN
+
+
+def test_override_leaves_the_given_config_alone() -> None:
+    before = to_json(RUN)
+    override(RUN, ["optimizer.lr=1"])
+    assert to_json(RUN) == before
+
+
+def test_override_replaces_a_union_member_as_a_whole() -> None:
+    shape = override(DRAWING, ['shape={"kind": "square", "side": 2}']).shape
+    assert shape == Square(side=2.0)
+
+
+def test_override_sets_an_optional_value_to_null() -> None:
+    assert override(replace(DRAWING, limit=3), ["limit=null"]).limit is None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("seed", "'seed': expected NAME=VALUE"),
+        ("", "expected NAME=VALUE"),
+        ("sead=1", "sead: no such setting; .*did you mean 'seed'"),
+        ("model.z_dm=3", r"model\.z_dm: no such setting; .*did you mean 'z_dim'"),
+        ("modle.z_dim=3", "modle: no such group of settings .did you mean 'model'"),
+        ("optimizer.lr.x=3", r"optimizer\.lr: no such group of settings"),
+        ("data.crop=centre", r"data\.crop 'centre': one of center, pad, celeba .did you mean 'center'"),
+        ("batch=many", "batch 'many': expected int"),
+        ("batch=1.5", "batch 1.5: expected int"),
+        ("data.mirror=yes", "data.mirror 'yes': expected bool"),
+        ("optimizer.lr=fast", "optimizer.lr 'fast': expected float"),
+        ("optimizer=3", "optimizer: expected an object, got 3"),
+    ],
+)
+def test_wrong_override_says_what_is_allowed(assignment: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        override(RUN, [assignment])
+
+
+# ---- words and differences
+
+
+def test_choose_gives_back_an_allowed_word() -> None:
+    assert choose("colour", "red", ["red", "green"]) == "red"
+
+
+def test_choose_lists_what_is_allowed_and_names_the_nearest() -> None:
+    with pytest.raises(UsageError) as caught:
+        choose("colour", "grene", ["red", "green"])
+    assert str(caught.value) == "colour 'grene': one of red, green (did you mean 'green'?)"
+
+
+def test_nearest_is_silent_where_nothing_is_close() -> None:
+    assert nearest("xyzzy", ["red", "green"]) == ""
+
+
+def test_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'dcgan-64'"):
+        preset("dcgan64")
+
+
+def test_usage_error_is_a_value_error() -> None:
+    assert issubclass(UsageError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 2}}, []),
+        ({"a": 1}, {"a": 2}, ["a: 1 -> 2"]),
+        ({"b": {"c": 2, "d": 3}}, {"b": {"c": 2, "d": "x"}}, ["b.d: 3 -> 'x'"]),
+        ({"a": {"b": {"c": 1}}}, {"a": {"b": {"c": 2}}}, ["a.b.c: 1 -> 2"]),
+        ({"a": 1}, {"a": 1, "b": 2}, ["b: None -> 2"]),
+        ({"a": 1, "b": 2}, {"a": 1}, ["b: 2 -> None"]),
+        ({"a": {"c": 1}}, {"a": 3}, ["a: {'c': 1} -> 3"]),
+        ({"a": 1, "b": 1}, {"b": 2, "a": 2}, ["a: 1 -> 2", "b: 1 -> 2"]),
+    ],
+)
+def test_differences_has_one_line_for_each_value_that_changed(
+    old: dict[str, Any], new: dict[str, Any], expected: list[str]
+) -> None:
+    assert differences(old, new) == expected
+
+
+# ---- randomness
+
+
+Key = tuple[int, int, Purpose]
+WORD = st.integers(0, 2**32 - 1)
+KEY = st.tuples(WORD, WORD, st.sampled_from(Purpose))
+
+
+def drawn(key: Key) -> list[float]:
+    """Eight numbers of numpy's and eight of torch's generator for the key."""
+    with_torch = torch.rand(8, generator=torch_generator(*key), dtype=torch.float64)
+    return [*numpy_generator(*key).random(8).tolist(), *with_torch.tolist()]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(KEY)
+def test_equal_keys_draw_equal_numbers(key: Key) -> None:
+    assert drawn(key) == drawn(key)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(KEY, KEY)
+def test_different_keys_share_no_number(key: Key, other: Key) -> None:
+    assert key == other or not set(drawn(key)) & set(drawn(other))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [(1, 5, Purpose.LATENT), (0, 6, Purpose.LATENT), (5, 0, Purpose.LATENT), (0, 5, Purpose.SHUFFLE)],
+    ids=["seed", "index", "seed and index swapped", "purpose"],
+)
+def test_draws_differ_by(other: Key) -> None:
+    assert not set(drawn((0, 5, Purpose.LATENT))) & set(drawn(other))
+
+
+def test_numpy_generator_is_seeded_with_the_three_numbers_of_the_key() -> None:
+    expected = np.random.default_rng([3, 7, 1]).random(4)
+    np.testing.assert_array_equal(numpy_generator(3, 7, Purpose.SHUFFLE).random(4), expected)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(KEY)
+def test_torch_seed_has_63_bits(key: Key) -> None:
+    assert 0 <= torch_seed(*key) < 2**63
+
+
+def test_purposes_keep_their_numbers() -> None:
+    # they are part of the key: renumbering one would change what every finished run can reproduce
+    numbers = {purpose.name: int(purpose) for purpose in Purpose}
+    assert numbers.items() >= {"WEIGHTS": 0, "SHUFFLE": 1, "LATENT": 2, "CALIBRATION": 3}.items()
+
+
+def test_seeded_sets_the_global_generator() -> None:
+    with seeded(1, 2, Purpose.WEIGHTS):
+        inside = torch.rand(4)
+    assert torch.equal(inside, torch.rand(4, generator=torch_generator(1, 2, Purpose.WEIGHTS)))
+
+
+def test_seeded_puts_the_global_generator_back() -> None:
+    before = torch.get_rng_state()
+    with seeded(1, 2, Purpose.WEIGHTS):
+        torch.rand(4)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_seeded_puts_the_global_generator_back_after_an_error() -> None:
+    before = torch.get_rng_state()
+    with pytest.raises(KeyError), seeded(1, 2, Purpose.WEIGHTS):
+        raise KeyError
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
+    assert override(RUN, ["data.path=2024"]).data.path == "2024"
+    assert override(RUN, ["data.path=true"]).data.path == "true"
+
+
+def test_whole_numbers_may_be_written_with_an_exponent() -> None:
+    assert override(RUN, ["total_images=1e6"]).total_images == 1_000_000
+    with pytest.raises(UsageError, match="expected int"):
+        override(RUN, ["total_images=1.5"])
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_a_setting_is_a_finite_number(word: str) -> None:
+    with pytest.raises(UsageError, match=word):
+        override(RUN, [f"optimizer.lr={word}"])
+
+
+def test_an_unknown_kind_of_a_union_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'circle'"):
+        from_json(Drawing, {"title": "d", "shape": {"kind": "circel"}})
+
+
+def test_a_seed_beyond_32_bits_is_refused() -> None:
+    with pytest.raises(UsageError, match="0 to 4294967295"):
+        replace(RUN, seed=2**32)

@@ -1,0 +1,78 @@
+"""Data sets that are not quite right: zips of a folder, damaged label files, damaged cache indices."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from facegan.config import UsageError
+from facegan.data import DataConfig, Dataset, open_dataset
+
+
+def opened(path: Path, tmp_path: Path) -> Dataset:
+    return open_dataset(DataConfig(str(path), mirror=False), resolution=8, cache=tmp_path / "cache")
+
+
+def zip_of(pictures: Path, path: Path, names: list[str], extra: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, name in enumerate(names):
+            archive.write(pictures / f"{number:02d}.png", name)
+        for name, content in extra.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_zip_of_a_folder_keeps_its_labels(picture_folder: Path, tmp_path: Path) -> None:
+    line = b'{"file_name": "b.png", "age": 7}'
+    path = zip_of(
+        picture_folder, tmp_path / "z.zip", ["faces/a.png", "faces/b.png"], {"faces/metadata.jsonl": line}
+    )
+    assert opened(path, tmp_path).labels == [{}, {"age": 7}]
+
+
+def test_a_zip_of_a_folder_keeps_its_classes(picture_folder: Path, tmp_path: Path) -> None:
+    path = zip_of(picture_folder, tmp_path / "z.zip", ["faces/cat/a.png", "faces/dog/b.png"], {})
+    assert opened(path, tmp_path).labels == [{"class": "cat"}, {"class": "dog"}]
+
+
+def test_a_byte_order_mark_costs_no_labels(picture_folder: Path, tmp_path: Path) -> None:
+    content = b'\xef\xbb\xbf{"file_name": "a.png", "age": 7}'
+    path = zip_of(picture_folder, tmp_path / "z.zip", ["a.png"], {"metadata.jsonl": content})
+    assert opened(path, tmp_path).labels == [{"age": 7}]
+
+
+def test_a_malformed_pair_costs_only_its_own_label(picture_folder: Path, tmp_path: Path) -> None:
+    content = json.dumps({"labels": [["a.png", 1], "b.png", ["c.png", 3, 4], ["d.png", 2]]}).encode()
+    path = zip_of(
+        picture_folder, tmp_path / "z.zip", ["a.png", "b.png", "c.png", "d.png"], {"dataset.json": content}
+    )
+    assert opened(path, tmp_path).labels == [{"class": 1}, {}, {}, {"class": 2}]
+
+
+def test_a_damaged_label_file_is_named(picture_folder: Path, tmp_path: Path) -> None:
+    content = b'{"file_name": "a.png", "marker": "UNDAMAGED"}'
+    path = zip_of(picture_folder, tmp_path / "z.zip", ["a.png"], {"metadata.jsonl": content})
+    path.write_bytes(path.read_bytes().replace(b"UNDAMAGED", b"XXDAMAGED"))
+    with pytest.raises(UsageError, match=r"cannot read its metadata\.jsonl"):
+        opened(path, tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["key", "names", "skipped"])
+def test_a_cache_index_without_a_field_is_built_anew(
+    missing: str, picture_folder: Path, tmp_path: Path
+) -> None:
+    before = opened(picture_folder, tmp_path)
+    (index_path,) = (tmp_path / "cache" / "datasets").glob("*.json")
+    index = json.loads(index_path.read_text())
+    del index[missing]
+    index_path.write_text(json.dumps(index))
+    assert opened(picture_folder, tmp_path).names == before.names
+    assert missing in json.loads(index_path.read_text())
+
+
+def test_a_file_that_is_no_picture_is_named_as_such(picture_folder: Path, tmp_path: Path) -> None:
+    path = zip_of(picture_folder, tmp_path / "z.zip", ["a.png"], {"b.png": b"not a picture"})
+    assert opened(path, tmp_path).skipped == {"b.png": "ValueError: not a PNG, JPEG or WebP picture"}
