@@ -312,7 +312,7 @@ def test_reporters_see_every_step_tick_and_file(tiny_run_config: Run, tmp_path: 
         def data(self, done: int, total: int) -> None:
             events.append(("data", (done, total)))
 
-        def start(self, run: Run, dataset: Dataset, images_seen: int) -> None:
+        def start(self, run: Run, dataset: Dataset, images_seen: int, stop_after_seconds: float) -> None:
             events.append(("start", images_seen))
 
         def step(self, images_seen: int) -> None:

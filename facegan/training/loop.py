@@ -104,8 +104,8 @@ class Reporter(Protocol):
     def data(self, done: int, total: int) -> None:
         """Pictures read into the memory map so far."""
 
-    def start(self, run: Run, dataset: Dataset, images_seen: int) -> None:
-        """The data is ready, training begins here."""
+    def start(self, run: Run, dataset: Dataset, images_seen: int, stop_after_seconds: float) -> None:
+        """The data is ready, training begins at this point of the clock, for at most so long."""
 
     def step(self, images_seen: int) -> None:
         """After every step."""
@@ -160,7 +160,7 @@ def train(
     else:
         folder.start(run)
     if reporter:
-        reporter.start(run, dataset, state.images_seen)
+        reporter.start(run, dataset, state.images_seen, stop_after_seconds)
     _Session(run, folder, dataset, state, reporter).train(stop_after_seconds, stop_requested)
     return Result(state.images_seen, state.images_seen >= run.total_images)
 

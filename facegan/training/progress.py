@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -16,14 +18,16 @@ _SPEED_WINDOW_SECONDS = 30.0
 
 
 class ProgressReporter:
-    """A loop.Reporter on stderr; use it as a context manager."""
+    """A loop.Reporter on stderr; use it as a context manager.
+
+    The bar is the fraction of the run's images or of its time limit, whichever will end it first.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} images"),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             TextColumn("ETA"),
@@ -34,6 +38,8 @@ class ProgressReporter:
         )
         self._reading: TaskID | None = None
         self._training: TaskID | None = None
+        self._total_images, self._stop_after_seconds = 1, math.inf
+        self._began = 0.0
 
     def __enter__(self) -> ProgressReporter:
         self._bar.__enter__()
@@ -48,40 +54,42 @@ class ProgressReporter:
         """The memory map is being built."""
         if self._reading is None:
             self._reading = self._bar.add_task("reading", total=total, note="")
-        self._bar.update(self._reading, completed=done)
+        self._bar.update(self._reading, completed=done, note=f"{done:,} of {total:,} pictures")
 
-    def start(self, run: Run, dataset: Dataset, images_seen: int) -> None:
+    def start(self, run: Run, dataset: Dataset, images_seen: int, stop_after_seconds: float) -> None:
         """Says what is trained on what, and which pictures were left out."""
-        config = run.model
+        self._total_images, self._stop_after_seconds = run.total_images, stop_after_seconds
+        self._began = time.monotonic()
         self.console.print(
-            f"{config.architecture} {config.resolution} px on {len(dataset):,} pictures of {dataset.name}"
+            f"{run.model.architecture} {run.model.resolution} px on {len(dataset):,} pictures of {dataset.name}"
             f"{' (mirrored ones included)' if dataset.mirror else ''}"
-            + (f", from {images_seen:,} images on" if images_seen else "")
+            f"{f', from {images_seen:,} images on' if images_seen else ''}",
+            highlight=False,
         )
         for name, reason in list(dataset.skipped.items())[:5]:
-            self.console.print(f"left out {name}: {reason}", markup=False)
+            self.console.print(f"left out {name}: {reason}", markup=False, highlight=False)
         if len(dataset.skipped) > 5:
-            self.console.print(f"... and {len(dataset.skipped) - 5:,} more left out")
+            self.console.print(f"... and {len(dataset.skipped) - 5:,} more left out", highlight=False)
         if self._reading is not None:
             self._bar.remove_task(self._reading)
-        self._training = self._bar.add_task(
-            "training", total=run.total_images, completed=images_seen, note=""
-        )
+        self._training = self._bar.add_task("training", total=1.0, note="")
+        self.step(images_seen)
 
     def step(self, images_seen: int) -> None:
         """Moves the bar."""
         if self._training is not None:
-            self._bar.update(self._training, completed=images_seen)
+            of_time = (time.monotonic() - self._began) / max(self._stop_after_seconds, 1e-9)
+            self._bar.update(self._training, completed=max(images_seen / self._total_images, of_time))
 
     def tick(self, tick: Tick) -> None:
         """Shows speed and losses."""
         losses = "  ".join(f"{name} {value:.3f}" for name, value in tick.terms.items())
-        note = f"{tick.images_per_second:.0f} images/s  {losses}"
+        note = f"{tick.images_seen:,} images  {tick.images_per_second:.0f} images/s  {losses}"
         if self._bar.disable:
-            self.console.print(f"{tick.images_seen:,} images  {note}")
+            self.console.print(note, highlight=False, soft_wrap=True)
         elif self._training is not None:
             self._bar.update(self._training, note=note)
 
     def wrote(self, path: Path) -> None:
         """Names each file that was written."""
-        self.console.print(f"wrote {path}", markup=False, highlight=False)
+        self.console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,60 @@
+"""What a run shows, on a terminal and without one."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+from rich.console import Console
+
+from facegan.data import open_dataset
+from facegan.presets import Run
+from facegan.training.loop import Tick
+from facegan.training.progress import ProgressReporter
+
+
+def shown(run: Run, *, terminal: bool, stop_after_seconds: float = math.inf) -> str:
+    """Everything that a run of one tick prints."""
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=terminal, width=140, color_system=None)
+    dataset = open_dataset(run.data, resolution=8)
+    dataset.skipped = {f"bad{number}.png": "ValueError: [cut off]" for number in range(7)}
+    with ProgressReporter(console) as reporter:
+        reporter.data(3, 24)
+        reporter.start(run, dataset, 16, stop_after_seconds)
+        reporter.step(48)
+        reporter.tick(Tick(48, {"D_real": 0.5, "G_fake": 1.25}, 123.4))
+        reporter.wrote(Path("runs/x/samples/000000048.jpg"))
+    return stream.getvalue()
+
+
+def test_without_a_terminal_every_tick_is_a_plain_line(tiny_run_config: Run) -> None:
+    lines = shown(tiny_run_config, terminal=False).splitlines()
+    assert "48 images  123 images/s  D_real 0.500  G_fake 1.250" in lines
+    assert "wrote runs/x/samples/000000048.jpg" in lines
+
+
+def test_a_terminal_gets_a_bar_with_speed_losses_and_eta(tiny_run_config: Run) -> None:
+    text = shown(tiny_run_config, terminal=True)
+    for part in ("training", "123 images/s", "D_real 0.500", "ETA", "wrote runs/x/samples/000000048.jpg"):
+        assert part in text
+
+
+def test_left_out_pictures_are_named_with_their_reason_up_to_five(tiny_run_config: Run) -> None:
+    text = shown(tiny_run_config, terminal=False)
+    assert "left out bad0.png: ValueError: [cut off]" in text
+    assert "bad5.png" not in text
+    assert "... and 2 more left out" in text
+
+
+def test_the_bar_is_full_when_the_time_is_over_though_images_are_left(tiny_run_config: Run) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True)
+    dataset = open_dataset(tiny_run_config.data, resolution=8)
+    with ProgressReporter(console) as reporter:
+        reporter.start(tiny_run_config, dataset, 0, stop_after_seconds=0.0)
+        reporter.step(16)
+        assert reporter._bar.finished
+        reporter.start(tiny_run_config, dataset, 0, stop_after_seconds=math.inf)
+        reporter.step(16)
+        assert not reporter._bar.finished
