@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from facegan import checkpoint
+from facegan import checkpoint, models
 from facegan.config import UsageError
 from facegan.data import Dataset, open_dataset
+from facegan.images import read_provenance
 from facegan.losses import Phase
 from facegan.networks.dcgan import DCGANConfig, DCGANGenerator
 from facegan.presets import Ema, Run
@@ -269,6 +271,24 @@ def test_a_run_writes_its_log_samples_losses_model_and_checkpoints(tiny_run: Pat
     assert (tiny_run / "losses.png").stat().st_size > 1000
     assert (tiny_run / "model.safetensors").exists()
     assert json.loads((tiny_run / "run.json").read_text())["batch"] == 16
+
+
+def test_the_model_file_holds_the_ema_with_batchnorm_statistics_of_its_own(tiny_run: Path) -> None:
+    saved, average = models.load(str(tiny_run)).generator.state_dict(), newest(tiny_run)["G_ema"]
+    for name, tensor in average.items():
+        if "running" in name:  # measured anew, so not the ones that came along from the training generator
+            assert not torch.allclose(saved[name], tensor, rtol=1e-3), name
+        elif tensor.is_floating_point():  # stored as float16: 11 bits
+            torch.testing.assert_close(saved[name], tensor, rtol=2**-11, atol=1e-6, msg=name)
+
+
+def test_sample_grids_show_64_fixed_seeds(tiny_run: Path) -> None:
+    for path in (tiny_run / "samples").iterdir():
+        provenance = read_provenance(path)
+        assert provenance is not None
+        assert (provenance.seeds, provenance.psi) == ("0-63", 1.0)
+        with Image.open(path) as image:
+            assert image.size == (8 * 8, 8 * 8)
 
 
 def test_log_lines_hold_speed_time_and_every_term(tiny_run: Path) -> None:

@@ -60,8 +60,9 @@ class ProgressReporter:
         """Says what is trained on what, and which pictures were left out."""
         self._total_images, self._stop_after_seconds = run.total_images, stop_after_seconds
         self._began = time.monotonic()
+        model = run.model
         self.console.print(
-            f"{run.model.architecture} {run.model.resolution} px on {len(dataset):,} pictures of {dataset.name}"
+            f"{model.architecture} {model.resolution} px on {len(dataset):,} pictures of {dataset.name}"
             f"{' (mirrored ones included)' if dataset.mirror else ''}"
             f"{f', from {images_seen:,} images on' if images_seen else ''}",
             highlight=False,
