@@ -24,7 +24,7 @@ types: $(VENV)/.installed-dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "facegan needs Python 3.11 or newer; try make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no virtual environment: on Debian, install python3-venv" >&2; exit 1; }
 
 $(VENV)/.installed: $(BIN)/python $(PACKAGE_FILES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .

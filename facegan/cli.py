@@ -7,6 +7,7 @@ Exit status: 0 done, 2 wrong use (one line), 1 failed while working.
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -50,6 +51,8 @@ def run(arguments: list[str]) -> int:
         return _fail(error.format_message(), 2)
     except UsageError as error:
         return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 1)
     except FloatingPointError as error:
         return _fail(f"training failed: {error}", 1)
     except OSError as error:
@@ -92,7 +95,7 @@ def demo(
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="The run's folder.")],
-    preset: Annotated[str | None, typer.Option(help="Which run; see docs/training.md for the table.")] = None,
+    preset: Annotated[str | None, typer.Option(help="dcgan-32, dcgan-64 or dcgan-128.")] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder or zip of pictures; default: the starter set.")
     ] = None,
@@ -233,7 +236,8 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         if caught:
             raise KeyboardInterrupt
         caught.append(number)
-        _say("stopping after this step, then saving (again to stop at once)")
+        # not print: the signal may have come in the middle of one
+        os.write(2, b"\nstopping as soon as everything is saved (again to stop at once)\n")
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

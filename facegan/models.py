@@ -93,7 +93,8 @@ def load(name: str) -> Model:
             tensors = {key[len(_G) :]: file.get_tensor(key) for key in file.keys() if key.startswith(_G)}  # noqa: SIM118
     except SafetensorError as error:
         raise UsageError(f"{path}: not a usable safetensors file ({error})") from None
-    generator = build_generator(config)
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
+        generator = build_generator(config)
     expected = generator.state_dict()
     problems = [f"{key} is missing" for key in expected if key not in tensors]
     problems += [f"{key} is unknown" for key in tensors if key not in expected]
@@ -106,7 +107,7 @@ def load(name: str) -> Model:
         raise UsageError(f"{path}: does not fit its own config: {problems[0]} (of {len(problems)} problems)")
     generator.load_state_dict(tensors)
     generator.eval().requires_grad_(False)
-    return Model(generator, config, card, _name_of(path))
+    return Model(generator, config, card, name if name.startswith("hf://") else _name_of(path))
 
 
 def read_header(path: Path) -> tuple[NetworkConfig, Card]:
@@ -149,7 +150,7 @@ def save(path: Path, model: Model, dtype: torch.dtype = torch.float16) -> None:
 
 
 def _name_of(path: Path) -> str:
-    return path.parent.name if path.name == RUN_MODEL else path.stem
+    return path.resolve().parent.name if path.name == RUN_MODEL else path.stem
 
 
 def _from_hub(name: str) -> Path:

@@ -28,6 +28,12 @@ class Adam:
     beta2: float = 0.999
     eps: float = 1e-8
 
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.eps <= 0:
+            raise UsageError(f"optimizer.lr {self.lr}, eps {self.eps}: must be positive")
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise UsageError(f"optimizer.beta1 {self.beta1}, beta2 {self.beta2}: 0 or more, below 1")
+
 
 @dataclass(frozen=True)
 class Ema:
@@ -35,6 +41,10 @@ class Ema:
 
     halflife_images: float = 10_000.0
     rampup: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.halflife_images < 0 or self.rampup < 0:
+            raise UsageError(f"ema.halflife_images {self.halflife_images}, rampup {self.rampup}: 0 or more")
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,13 @@ class Intervals:
     sample_images: int = 25_600
     checkpoint_images: int = 51_200
     keep_checkpoint_images: int = 0  # older checkpoints are kept where the clock passes a multiple; 0: none
+
+    def __post_init__(self) -> None:
+        for name in ("log_images", "sample_images", "checkpoint_images"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"intervals.{name} {getattr(self, name)}: must be positive")
+        if self.keep_checkpoint_images < 0:
+            raise UsageError(f"intervals.keep_checkpoint_images {self.keep_checkpoint_images}: 0 or more")
 
 
 @dataclass(frozen=True)
@@ -71,9 +88,6 @@ class Run:
             raise UsageError(f"total_images {self.total_images}: must be positive")
         if not 0 <= self.seed < 2**32:  # randomness keys are 32-bit words
             raise UsageError(f"seed {self.seed}: 0 to {2**32 - 1}")
-        for name in ("log_images", "sample_images", "checkpoint_images"):
-            if getattr(self.intervals, name) < 1:
-                raise UsageError(f"intervals.{name} {getattr(self.intervals, name)}: must be positive")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -64,3 +65,11 @@ def place(network: Network, device: torch.device, dtype: torch.dtype) -> Network
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     network.compute_dtype = dtype
     return network
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """A block in which CUDA's float32 convolutions are float32 (no TF32) and repeatable, as the CPU's are."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags

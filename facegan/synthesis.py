@@ -11,6 +11,7 @@ published face. What a picture looks like does not depend on the batch it was ma
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -23,7 +24,7 @@ from torch import Tensor
 from facegan.config import UsageError, choose
 from facegan.images import Pixels, to_uint8
 from facegan.models import Model
-from facegan.runtime import choose_device, place, sampling_dtype
+from facegan.runtime import choose_device, exact_convolutions, place, sampling_dtype
 
 MAX_SEED = 2**32 - 1
 NOISE_MODES = ("const", "random", "none")
@@ -124,7 +125,13 @@ class Sampler:
 
     @torch.inference_mode()
     def w(self, z: npt.NDArray[np.float64], psi: float = 1.0) -> Tensor:
-        """z [N, z_dim] -> w [N, num_ws, w_dim], truncated: w_avg + psi (w - w_avg)."""
+        """z [N, z_dim] -> w [N, num_ws, w_dim], truncated: w_avg + psi (w - w_avg).
+
+        Raises:
+            UsageError: psi is not a finite number.
+        """
+        if not math.isfinite(psi):
+            raise UsageError(f"psi {psi}: a number, usually 0.5 to 1")
         g = self.generator
         w = g.mapping(torch.from_numpy(z.astype(np.float32)).to(g.w_avg.device))
         return g.w_avg + psi * (w - g.w_avg)
@@ -135,7 +142,8 @@ class Sampler:
         choose("noise", noise, NOISE_MODES)
         if noise != "const" and not self.generator.has_noise:
             warnings.warn(f"noise {noise!r} has no effect: this model has no noise inputs", stacklevel=2)
-        return to_uint8(self.generator.synthesis(w, noise))
+        with exact_convolutions():
+            return to_uint8(self.generator.synthesis(w, noise))
 
 
 def walk(

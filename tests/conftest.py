@@ -29,6 +29,10 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
     torch.set_num_threads(1)
     os.environ["FACEGAN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["HF_HUB_OFFLINE"] = "1"
+    # what torch imports at the first use of an optimiser is no single test's time
+    weight = torch.zeros(1, requires_grad=True)
+    weight.sum().backward()
+    torch.optim.Adam([weight]).step()
 
 
 @pytest.hookimpl(wrapper=True)

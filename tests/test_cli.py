@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from facegan import __version__, cli
@@ -123,6 +124,8 @@ def test_generate_writes_what_the_python_api_samples(
 
     arguments = [
         "generate",
+        "--device",
+        "cpu",
         "--model",
         str(tiny_run),
         "--seeds",
@@ -235,8 +238,43 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "stopping after this step" in err
+    assert "stopping as soon as everything is saved" in err
     newest = checkpoints(out / "checkpoints")[-1]
     assert int(newest.stem) == RunFolder(out).read_log()[-1]["images_seen"]
     assert cli.run(["train", "--out", str(out), "--resume", "--stop-after", "0s"]) == 0
     assert int(checkpoints(out / "checkpoints")[-1].stem) == int(newest.stem) + 16
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumed_in_a_new_process_is_bit_equal_in_bfloat16(
+    picture_folder: Path, tmp_path: Path
+) -> None:
+    """kill -9 after the first checkpoint; then --resume to the same total as a run that was left alone."""
+
+    def command(out: Path, *more: str) -> list[str]:
+        tiny = settings(
+            *TINY[:-1], "total_images=1600", "intervals.log_images=16", "batch=16", "micro_batch=16"
+        )
+        every = settings("intervals.checkpoint_images=160")
+        start = ["train", "--preset", "dcgan-32", "--data", str(picture_folder), "--precision", "bf16"]
+        arguments = [*start, *tiny, *every] if not more else ["train", *more]
+        return [sys.executable, "-m", "facegan", *arguments, "--device", "cpu", "--out", str(out)]
+
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=environment)
+    process = subprocess.Popen(
+        command(tmp_path / "killed"), stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stderr is not None
+    while "000000320.pt" not in process.stderr.readline():
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert int(checkpoints(tmp_path / "killed" / "checkpoints")[-1].stem) < 1600
+    subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True, env=environment)
+    whole, killed = (RunFolder(tmp_path / name).newest_checkpoint() for name in ("whole", "killed"))
+    assert whole is not None
+    assert killed is not None
+    for network in ("G", "D", "G_ema"):
+        assert all(torch.equal(whole[network][name], killed[network][name]) for name in whole[network])
+    assert whole["images_seen"] == killed["images_seen"] == 1600

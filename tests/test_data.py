@@ -186,7 +186,6 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "renamed": lambda folder: (folder / "0.png").rename(folder / "00.png"),  # which keeps its place
     "added": lambda folder: write_picture(folder / "new.png", 50),
     "removed": lambda folder: (folder / "0.png").unlink(),
-    "labelled": lambda folder: (folder / "metadata.jsonl").write_text('{"file_name": "0.png", "age": 3}'),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -76,3 +77,51 @@ def test_a_cache_index_without_a_field_is_built_anew(
 def test_a_file_that_is_no_picture_is_named_as_such(picture_folder: Path, tmp_path: Path) -> None:
     path = zip_of(picture_folder, tmp_path / "z.zip", ["a.png"], {"b.png": b"not a picture"})
     assert opened(path, tmp_path).skipped == {"b.png": "ValueError: not a PNG, JPEG or WebP picture"}
+
+
+def test_changed_labels_are_read_without_decoding_a_picture_again(
+    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"metadata.jsonl": b'{"file_name": "a.png", "age": 7}'}
+    path = zip_of(picture_folder, tmp_path / "z.zip", ["a.png"], extra)
+    before = opened(path, tmp_path)
+    zip_of(picture_folder, path, ["a.png"], {"metadata.jsonl": b'{"file_name": "a.png", "age": 8}'})
+    monkeypatch.setattr("facegan.data.dataset.decode", None)
+    after = opened(path, tmp_path)
+    assert (before.labels, after.labels) == ([{"age": 7}], [{"age": 8}])
+
+
+def test_labels_given_with_a_folder_are_not_for_its_neighbours(picture_folder: Path, tmp_path: Path) -> None:
+    line = b'{"file_name": "cat/1.png", "age": 3}'
+    path = zip_of(picture_folder, tmp_path / "z.zip", ["cat/1.png", "dog/1.png"], {"metadata.jsonl": line})
+    assert opened(path, tmp_path).labels == [{"age": 3}, {}]
+
+
+@pytest.mark.parametrize("content", [b'{"labels": 3}', b'{"labels": null}', b"[]", b"{"])
+def test_a_dataset_json_of_another_form_gives_no_labels(
+    content: bytes, picture_folder: Path, tmp_path: Path
+) -> None:
+    path = zip_of(picture_folder, tmp_path / "z.zip", ["a.png"], {"dataset.json": content})
+    assert opened(path, tmp_path).labels == [{}]
+
+
+def test_a_file_name_that_is_not_utf_8_is_read(picture_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        (folder / name).write_bytes((picture_folder / "00.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system has only UTF-8 names")
+    assert opened(folder, tmp_path).names == [name]
+
+
+def test_starter_is_the_shipped_set_whatever_lies_in_the_folder(
+    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "starter").mkdir()
+    (tmp_path / "starter" / "other.png").write_bytes((picture_folder / "00.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    shipped = zip_of(picture_folder, tmp_path / "shipped.zip", ["a.png", "b.png"], {})
+    monkeypatch.setattr("facegan.data.dataset.STARTER_PATH", shipped)
+    assert opened(Path("starter"), tmp_path).names == ["a.png", "b.png"]

@@ -154,7 +154,14 @@ def test_wrong_shapes_are_refused_with_both_shapes() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"resolution": 48}, {"resolution": 256}, {"channels": 2}, {"z_dim": 0}, {"g_base_channels": 5000}],
+    [
+        {"resolution": 48},
+        {"resolution": 256},
+        {"channels": 2},
+        {"z_dim": 0},
+        {"g_base_channels": 5000},
+        {"resolution": 128, "d_base_channels": 512},
+    ],
 )
 def test_impossible_configs_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(UsageError):

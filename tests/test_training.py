@@ -18,15 +18,13 @@ from facegan.config import UsageError
 from facegan.data import Dataset, open_dataset
 from facegan.images import read_provenance
 from facegan.losses import Phase
-from facegan.networks.dcgan import DCGANConfig, DCGANGenerator
-from facegan.presets import Ema, Run
+from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
-from facegan.training.ema import CALIBRATION_IMAGES, calibrated, ema_beta, update_ema
 from facegan.training.loop import Tick, train, train_step
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state
 
-PARTS = ["D", "G", "G_ema", "images_seen", "optimizer_D", "optimizer_G"]
+PARTS = ["D", "G", "G_ema", "images_seen", "log", "optimizer_D", "optimizer_G"]
 
 
 def data_of(run: Run) -> Dataset:
@@ -81,9 +79,8 @@ def test_a_run_stopped_at_half_and_resumed_is_bit_equal_to_an_uninterrupted_one(
     second = train(tiny_run_config, out, resume=True)
     assert second.finished
     assert differing(newest(out), newest(tiny_run)) == []
-    assert (out / "model.safetensors").read_bytes()[-64:] == (tiny_run / "model.safetensors").read_bytes()[
-        -64:
-    ]
+    models_of = [models.load(str(folder)).generator.state_dict() for folder in (out, tiny_run)]
+    assert differing(*models_of) == []
 
 
 def terms_of(folder: Path) -> list[dict[str, float]]:
@@ -92,12 +89,14 @@ def terms_of(folder: Path) -> list[dict[str, float]]:
 
 
 def test_a_resumed_run_logs_the_same_losses(tiny_run: Path, tiny_run_config: Run, tmp_path: Path) -> None:
-    train(replace(tiny_run_config, total_images=64), tmp_path / "run")
+    """Also when it was stopped between two log lines: the sums so far are in the checkpoint."""
+    train(replace(tiny_run_config, total_images=48), tmp_path / "run")
+    assert [line["images_seen"] for line in terms_of(tmp_path / "run")] == [32]
     train(tiny_run_config, tmp_path / "run", resume=True, force=True)
     assert terms_of(tmp_path / "run") == terms_of(tiny_run)
 
 
-@pytest.mark.parametrize("dropped", ["D", "G", "G_ema", "optimizer_D", "optimizer_G", "images_seen"])
+@pytest.mark.parametrize("dropped", [part for part in PARTS if part != "log"])
 def test_without_any_one_part_the_resumed_run_differs(dropped: str, tiny_run_config: Run) -> None:
     """The negative control: each part of the checkpoint is needed."""
     uninterrupted = new_state(tiny_run_config)
@@ -129,26 +128,58 @@ def test_a_checkpoint_without_a_part_is_refused_by_name(tiny_run_config: Run) ->
         new_state(tiny_run_config).load_parts(parts)
 
 
-def test_a_step_is_a_textbook_dcgan_step(tiny_run_config: Run) -> None:
-    """The slow obvious reference: D on real and on fake, Adam; then G through the new D, Adam."""
+def test_two_steps_are_textbook_dcgan_steps(tiny_run_config: Run) -> None:
+    """The slow obvious reference: D on real and on fake, Adam; then G through the new D, Adam; twice."""
     run = replace(tiny_run_config, micro_batch=16)
     state = new_state(run)
     generator, discriminator = copy.deepcopy(state.generator), copy.deepcopy(state.discriminator)
-    train_step(state, run, data_of(run), run.loss.phases())
+    steps(state, run, 2)
 
-    real = data_of(run).batch(0, 16, run.seed).float() / 127.5 - 1
-    fake = generator(torch.randn(16, 8, generator=torch_generator(run.seed, 0, Purpose.LATENT)))
     bce, ones, zeros = torch.nn.functional.binary_cross_entropy_with_logits, torch.ones(16), torch.zeros(16)
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    (bce(discriminator(real), ones) + bce(discriminator(fake.detach()), zeros)).backward()
-    adam_d.step()
     adam_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    bce(discriminator(fake), ones).backward()
-    adam_g.step()
-    # Adam's first step is lr * sign(gradient): a hundredth of it leaves room for float32 rounding only
+    for first in (0, 16):
+        real = data_of(run).batch(first, 16, run.seed).float() / 127.5 - 1
+        fake = generator(torch.randn(16, 8, generator=torch_generator(run.seed, first, Purpose.LATENT)))
+        adam_d.zero_grad()
+        (bce(discriminator(real), ones) + bce(discriminator(fake.detach()), zeros)).backward()
+        adam_d.step()
+        adam_g.zero_grad()
+        bce(discriminator(fake), ones).backward()
+        adam_g.step()
+    # an Adam step is about lr = 2e-4: a hundredth of it leaves room for float32 rounding only
     for expected, got in ((discriminator, state.discriminator), (generator, state.generator)):
         for (name, value), other in zip(expected.named_parameters(), got.parameters(), strict=True):
             torch.testing.assert_close(other, value, rtol=0, atol=2e-6, msg=name)
+
+
+def test_a_micro_batch_s_latents_depend_on_its_first_image_alone(tiny_run_config: Run) -> None:
+    """Not on the batch it is part of: images 16 to 23 as the first of a batch of 16, and inside one of 32."""
+    fakes: dict[int, list[Tensor]] = {16: [], 32: []}
+    for batch_size, images_seen in ((16, 16), (32, 0)):
+        run = replace(tiny_run_config, batch=batch_size)
+        state = new_state(run)
+        state.images_seen = images_seen
+
+        def keep(batch: Any, kept: list[Tensor] = fakes[batch_size]) -> dict[str, Tensor]:
+            kept.append(batch.fake().detach())
+            return {"logit": batch.logits(batch.real)}
+
+        train_step(state, run, data_of(run), [Phase("D", keep)])
+    assert torch.equal(fakes[16][0], fakes[32][2])
+    assert torch.equal(fakes[16][1], fakes[32][3])
+
+
+@pytest.mark.parametrize("micro_batch", [8, 16])
+def test_after_g_s_step_the_fakes_are_those_of_the_new_g(micro_batch: int, tiny_run_config: Run) -> None:
+    run, seen = replace(tiny_run_config, micro_batch=micro_batch), []
+
+    def keep(batch: Any) -> dict[str, Tensor]:
+        seen.append(batch.fake().detach().clone())
+        return {"logit": batch.logits(batch.fake())}
+
+    train_step(new_state(run), run, data_of(run), [Phase("G", keep), Phase("G", keep)])
+    assert not torch.equal(seen[0], seen[-(16 // micro_batch)])
 
 
 def test_gradient_accumulation_averages_the_micro_batches(tiny_run_config: Run) -> None:
@@ -205,57 +236,6 @@ def test_d_s_phase_changes_only_d(tiny_run_config: Run) -> None:
     before = copy.deepcopy(dict(state.generator.named_parameters()))
     train_step(state, tiny_run_config, data_of(tiny_run_config), tiny_run_config.loss.phases()[:1])
     assert all(torch.equal(before[name], p) for name, p in state.generator.named_parameters())
-
-
-@pytest.mark.parametrize(
-    ("ema", "batch", "images_seen", "expected"),
-    [
-        (Ema(1000.0, 0.0), 1000, 0, 0.5),  # one half-life a step
-        (Ema(1000.0, 0.0), 500, 0, 0.5**0.5),
-        (Ema(1000.0, 0.05), 100, 10_000, 0.5 ** (100 / 500)),  # ramp-up: 5 % of 10,000
-        (Ema(1000.0, 0.05), 100, 1_000_000, 0.5**0.1),  # ramp-up is over
-        (Ema(1000.0, 0.05), 100, 0, 0.0),
-    ],
-)
-def test_ema_beta_is_a_function_of_images_seen(
-    ema: Ema, batch: int, images_seen: int, expected: float
-) -> None:
-    assert ema_beta(ema, batch, images_seen) == pytest.approx(expected)
-
-
-def test_update_ema_lerps_parameters_and_copies_buffers() -> None:
-    config = DCGANConfig(resolution=8, z_dim=4, g_base_channels=2)
-    average, current = DCGANGenerator(config), DCGANGenerator(config)
-    before = copy.deepcopy(average)
-    current(torch.randn(4, 4))  # moves the running statistics
-    update_ema(average, current, 0.75)
-    for old, new, got in zip(before.parameters(), current.parameters(), average.parameters(), strict=True):
-        torch.testing.assert_close(got, 0.75 * old + 0.25 * new)
-    for expected, got in zip(current.buffers(), average.buffers(), strict=True):
-        assert torch.equal(got, expected)
-
-
-def test_calibration_gives_the_statistics_of_the_average_weights() -> None:
-    """Of the first norm, whose input depends on z and one layer only: the variance over batch and pixels."""
-    torch.manual_seed(0)
-    generator = DCGANGenerator(DCGANConfig(resolution=8, z_dim=4, g_base_channels=2))
-    measured = calibrated(generator, seed=0)
-    z = torch.randn(CALIBRATION_IMAGES * 8, 4)
-    activations = generator.first(z[:, :, None, None])
-    expected = activations.var(dim=(0, 2, 3))
-    norm = measured.norms[0]
-    assert isinstance(norm, torch.nn.BatchNorm2d)
-    assert norm.running_var is not None
-    # 2,048 images: the standard error of a variance is about 2 %
-    torch.testing.assert_close(norm.running_var, expected, rtol=0.15, atol=0)
-    assert not measured.training
-
-
-def test_calibration_leaves_the_average_itself_alone() -> None:
-    generator = DCGANGenerator(DCGANConfig(resolution=8, z_dim=4, g_base_channels=2))
-    before = copy.deepcopy(generator.state_dict())
-    calibrated(generator, seed=0)
-    assert differing(before, generator.state_dict()) == []
 
 
 def test_a_run_writes_its_log_samples_losses_model_and_checkpoints(tiny_run: Path) -> None:
@@ -319,10 +299,85 @@ def test_stop_after_ends_with_a_checkpoint(tiny_run_config: Run, tmp_path: Path)
     assert newest(tmp_path / "run")["images_seen"] == 16
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(tiny_run_config: Run, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run_and_is_not_saved(
+    tiny_run_config: Run, tmp_path: Path
+) -> None:
     exploding = replace(tiny_run_config, optimizer=replace(tiny_run_config.optimizer, lr=1e30))
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(FloatingPointError, match=r"not finite .* lower --set optimizer\.lr"):
         train(exploding, tmp_path / "run")
+    assert checkpoint.checkpoints(tmp_path / "run" / "checkpoints") == []
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("player", ["G", "D"])
+def test_a_weight_that_is_not_finite_is_not_saved(
+    player: str, tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses are those before the update, so a stop right after a bad update must look at the weights too."""
+
+    def bad_step(state: TrainState, *arguments: Any) -> dict[str, Tensor]:
+        means = train_step(state, *arguments)
+        with torch.no_grad():
+            next(state.networks[player].parameters())[0] = torch.inf  # type: ignore[index]
+        return means
+
+    monkeypatch.setattr("facegan.training.loop.train_step", bad_step)
+    with pytest.raises(FloatingPointError, match=f"a weight of {player} is not finite after 16 images"):
+        train(tiny_run_config, tmp_path / "run", stop_after_seconds=0.0)
+    assert checkpoint.checkpoints(tmp_path / "run" / "checkpoints") == []
+
+
+def test_a_forced_learning_rate_reaches_the_optimiser(tiny_run_config: Run) -> None:
+    parts = new_state(tiny_run_config).parts()
+    state = new_state(replace(tiny_run_config, optimizer=replace(tiny_run_config.optimizer, lr=1e-5)))
+    state.load_parts(parts)
+    assert [optimizer.param_groups[0]["lr"] for optimizer in state.optimizers.values()] == [1e-5, 1e-5]
+
+
+def test_a_forced_resume_that_fails_leaves_the_run_as_it_was(tiny_run_config: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(replace(tiny_run_config, total_images=16), out)
+    before = (out / "run.json").read_text()
+    wider = replace(tiny_run_config, model=replace(tiny_run_config.model, g_base_channels=8))
+    with pytest.raises(UsageError, match="does not fit"):
+        train(wider, out, resume=True, force=True)
+    lost = replace(tiny_run_config, data=replace(tiny_run_config.data, path=str(tmp_path / "nowhere")))
+    with pytest.raises(UsageError, match="no such folder"):
+        train(lost, out, resume=True, force=True)
+    assert (out / "run.json").read_text() == before
+
+
+def test_what_was_chosen_automatically_is_written_down(
+    picture_folder: Path, tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(picture_folder.parent)
+    automatic = replace(
+        tiny_run_config,
+        data=replace(tiny_run_config.data, path=picture_folder.name),
+        device="auto",
+        precision="auto",
+        total_images=16,
+    )
+    train(automatic, str(tmp_path / "run"))
+    written = RunFolder(tmp_path / "run").read_config()
+    assert written.device in ("cpu", "cuda", "mps")
+    assert written.precision in ("fp32", "bf16")
+    assert written.data.path == str(picture_folder.resolve())
+
+
+def test_a_request_to_stop_while_reading_interrupts(tiny_run_config: Run, tmp_path: Path) -> None:
+    anew = replace(tiny_run_config, data=replace(tiny_run_config.data, crop="pad"))
+    with pytest.raises(KeyboardInterrupt):
+        train(anew, tmp_path / "run", stop_requested=lambda: True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_clears_away_what_a_crash_left(tiny_run_config: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(replace(tiny_run_config, total_images=16), out)
+    (out / "checkpoints" / ".000000032.pt.partial").write_bytes(b"half")
+    train(tiny_run_config, out, resume=True, force=True)
+    assert list(out.rglob("*.partial")) == []
 
 
 def test_reporters_see_every_step_tick_and_file(tiny_run_config: Run, tmp_path: Path) -> None:

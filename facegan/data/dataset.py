@@ -43,7 +43,7 @@ _DECODE_AHEAD = 256  # pictures in flight while a memory map is built
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is read and how it is cut. `path` is a folder, a zip, or "starter"."""
+    """What is read and how it is cut. `path` is a folder, a zip, or "starter": the set that ships."""
 
     path: str = STARTER
     crop: Crop = "center"
@@ -107,7 +107,7 @@ def open_dataset(
     Raises:
         UsageError: no such data, or no usable picture in it.
     """
-    path = STARTER_PATH if config.path == STARTER and not Path(STARTER).exists() else Path(config.path)
+    path = STARTER_PATH if config.path == STARTER else Path(config.path)
     source = open_source(path)
     shape = (channels, resolution, resolution)
     store: _Store
@@ -116,7 +116,7 @@ def open_dataset(
     else:
         with source:
             store = _MappedStore(source, shape, config.crop, cache or default_cache(), progress)
-    return Dataset(store, name=path.stem, mirror=config.mirror)
+    return Dataset(store, name=path.name.removesuffix(".zip"), mirror=config.mirror)
 
 
 def default_cache() -> Path:

@@ -40,11 +40,11 @@ def read_labels(source: Source) -> dict[str, Labels]:
             raise UsageError(f"{source.path}: cannot read its {entry.name} ({first_line(error)})") from None
         for name, values in readers[entry.name.removeprefix(source.root)](text).items():
             labels.setdefault(name, {}).update(values)
-    by_base_name = {name.rsplit("/", 1)[-1]: values for name, values in labels.items()}
     found = {}
     for picture in source.pictures:
         name = picture.name.removeprefix(source.root)
-        found[picture.name] = labels.get(name) or by_base_name.get(name.rsplit("/", 1)[-1], {})
+        # a label file may name its pictures without their folders, as CelebA's does
+        found[picture.name] = labels.get(name) or labels.get(name.rsplit("/", 1)[-1], {})
     return {name: values for name, values in found.items() if values}
 
 
@@ -71,9 +71,10 @@ def _metadata_jsonl(text: str) -> dict[str, Labels]:
 
 def _dataset_json(text: str) -> dict[str, Labels]:
     try:
-        pairs = json.loads(text)["labels"] or []
+        pairs = json.loads(text)["labels"]
     except (ValueError, KeyError, TypeError):
         return {}
+    pairs = pairs if isinstance(pairs, list) else []
     good = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
     return {str(name): {"class": value} for name, value in good}
 

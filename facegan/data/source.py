@@ -54,10 +54,10 @@ class Source:
         """Gives up what is open."""
 
     def manifest(self) -> str:
-        """A hash over the names, sizes and stamps of all pictures and label files."""
+        """A hash over the names, sizes and stamps of all pictures."""
         digest = hashlib.sha256()
-        for entry in [*self.label_files, *self.pictures]:
-            digest.update(f"{entry.name}\0{entry.size}\0{entry.stamp}\n".encode())
+        for entry in self.pictures:
+            digest.update(f"{entry.name}\0{entry.size}\0{entry.stamp}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def __enter__(self) -> Source:

@@ -28,6 +28,7 @@ from facegan.networks.base import Discriminator, Generator, require_shape
 
 WEIGHT_STD = 0.02  # sec. 4
 LEAKY_SLOPE = 0.2  # sec. 4
+MAX_CHANNELS = 4096  # bounds what a model file can make us allocate
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class DCGANConfig:
         for name in ("z_dim", "g_base_channels", "d_base_channels"):
             if not 1 <= getattr(self, name) <= 1024:
                 raise UsageError(f"{name} {getattr(self, name)}: 1 to 1024")
+        widest = max(self.g_base_channels, self.d_base_channels) * self.resolution // 8
+        if widest > MAX_CHANNELS:
+            raise UsageError(
+                f"{widest} channels at 4x4 pixels: at most {MAX_CHANNELS}; use fewer base channels"
+            )
 
 
 class ConvT4(nn.Module):

@@ -39,12 +39,13 @@ def update_ema(average: nn.Module, current: nn.Module, beta: float) -> None:
 
 @torch.no_grad()
 def calibrated(average: Generator, seed: int) -> Generator:
-    """A copy in eval mode whose BatchNorm statistics belong to its own weights.
+    """A copy in float32 and eval mode whose BatchNorm statistics belong to its own weights.
 
     The training generator's running statistics do not fit averaged weights, so they are measured anew:
     the plain mean over CALIBRATION_IMAGES images of fixed latents. Without BatchNorm, just a copy.
     """
     generator = copy.deepcopy(average).eval().requires_grad_(False)
+    generator.compute_dtype = torch.float32  # as it will be sampled
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
         return generator

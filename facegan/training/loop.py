@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from facegan.data import Dataset, open_dataset
 from facegan.images import grid, to_float
-from facegan.losses import Phase
+from facegan.losses import Phase, Player
 from facegan.models import Card, Model
 from facegan.models import save as save_model
 from facegan.presets import Run
@@ -33,29 +34,35 @@ from facegan.synthesis import Sampler
 from facegan.training.ema import calibrated, ema_beta, update_ema
 from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder
-from facegan.training.state import TrainState, new_state
+from facegan.training.state import TrainState, new_state, settled
 
 SAMPLE_SEEDS = range(64)
 
 
 class _MicroBatch:
-    """losses.MicroBatch over the state; latents are a function of (seed, first image)."""
+    """losses.MicroBatch over the state; latents are a function of (seed, first image).
+
+    With `keep_fake` G's images are made once, with their graph, for all phases of the step. Without it (the
+    graphs of several micro-batches would pile up) every phase makes the same ones again, D's without a graph.
+    """
 
     def __init__(self, state: TrainState, run: Run, dataset: Dataset, first: int) -> None:
         pixels = dataset.batch(first, run.micro_batch, run.seed)
         self.real = to_float(pixels.to(state.device)).contiguous(memory_format=torch.channels_last)
+        self.player: Player = "D"  # whose phase it is
         self._state, self._seed, self._first = state, run.seed, first
         self._keep_fake = run.micro_batch == run.batch
         self._fake: Tensor | None = None
 
     def fake(self) -> Tensor:
-        """G's images; the graph is kept for the next phase, unless those of several batches would pile up."""
+        """G's images [N, C, H, W]."""
         if self._fake is not None:
             return self._fake
         generator, device = self._state.generator, self._state.device
         random = torch_generator(self._seed, self._first, Purpose.LATENT, device)
         z = torch.randn(len(self.real), generator.z_dim, generator=random, device=device)
-        fake: Tensor = generator(z)
+        with torch.set_grad_enabled(self._keep_fake or self.player == "G"):
+            fake: Tensor = generator(z)
         if self._keep_fake:
             self._fake = fake
         return fake
@@ -64,6 +71,10 @@ class _MicroBatch:
         """D's logits [N]."""
         logits: Tensor = self._state.discriminator(image)
         return logits
+
+    def generator_changed(self) -> None:
+        """Forgets the images of the generator that was."""
+        self._fake = None
 
 
 def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase]) -> dict[str, Tensor]:
@@ -79,14 +90,22 @@ def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase
         optimizer = state.optimizers[phase.player]
         optimizer.zero_grad(set_to_none=True)
         for batch in batches:
+            batch.player = phase.player
             terms = {name: term.mean() / len(batches) for name, term in phase.terms(batch).items()}
             torch.autograd.backward(torch.stack(list(terms.values())).sum(), inputs=parameters)
-            for name, term in terms.items():
-                means[name] = means.get(name, torch.zeros_like(term)) + term.detach()
+            _add(means, {name: term.detach() for name, term in terms.items()})
         optimizer.step()
+        if phase.player == "G":
+            for batch in batches:
+                batch.generator_changed()
     state.images_seen += run.batch
     update_ema(state.average, state.generator, ema_beta(run.ema, run.batch, state.images_seen))
     return means
+
+
+def _add(sums: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+    for name, value in values.items():
+        sums[name] = sums[name] + value if name in sums else value
 
 
 @dataclass(frozen=True)
@@ -127,7 +146,7 @@ class Result:
 
 def train(
     run: Run,
-    out: Path,
+    out: str | PathLike[str],
     *,
     resume: bool = False,
     force: bool = False,
@@ -137,106 +156,140 @@ def train(
 ) -> Result:
     """Trains in the folder `out` until the run's total, a time limit, or a request to stop.
 
-    Whatever ends it but a crash, the last act is a checkpoint, a model file and a sample grid, from which
-    `resume` goes on exactly.
+    Whatever ends it but an error, the last act is a checkpoint, a model file and a sample grid, from which
+    `resume` goes on exactly. Device and precision that are "auto" are chosen at the start and kept.
 
     Raises:
         UsageError: `out` holds a run already (without resume) or none (with it), or another config than
             the stored one (without force); no usable data.
-        FloatingPointError: a loss is not finite any more.
+        FloatingPointError: a loss or a weight is not finite any more; nothing of it was saved.
+        KeyboardInterrupt: a request to stop while the data is still being read.
     """
-    folder = RunFolder(out)
-    if resume:
-        folder.accept(run, force=force)
-    shape = (run.model.resolution, run.model.channels)
-    progress = reporter.data if reporter else None
-    dataset = open_dataset(run.data, resolution=shape[0], channels=shape[1], progress=progress)
+    folder, run = RunFolder(Path(out)), settled(run)
+    if not resume:
+        folder.require_new()
+    elif not force:
+        folder.require_same(run)
+
+    def read(done: int, total: int) -> None:
+        if stop_requested():
+            raise KeyboardInterrupt
+        if reporter:
+            reporter.data(done, total)
+
+    dataset = open_dataset(
+        run.data, resolution=run.model.resolution, channels=run.model.channels, progress=read
+    )
     state = new_state(run)
     if resume:
         parts = folder.newest_checkpoint()
         if parts:
             state.load_parts(parts)
-        folder.cut_log(state.images_seen)
+        folder.resumed(run, state.images_seen)
     else:
         folder.start(run)
     if reporter:
         reporter.start(run, dataset, state.images_seen, stop_after_seconds)
-    _Session(run, folder, dataset, state, reporter).train(stop_after_seconds, stop_requested)
+    _Stretch(run, folder, dataset, state, reporter).train(stop_after_seconds, stop_requested)
     return Result(state.images_seen, state.images_seen >= run.total_images)
 
 
-class _Session:
-    """One stretch of a run: steps, and what is written along the way."""
+class _Stretch:
+    """One stretch of a run, from start or resume to stop: steps, and what is written along the way."""
 
     def __init__(
         self, run: Run, folder: RunFolder, dataset: Dataset, state: TrainState, reporter: Reporter | None
     ) -> None:
         self.run, self.folder, self.dataset, self.state, self.reporter = run, folder, dataset, state, reporter
-        self.checkpointed_at = -1
+        self._checkpointed_at = self._sampled_at = self._averaged_at = -1
+        self._average: Model | None = None
         log = folder.read_log()
-        self.seconds_before = float(log[-1]["seconds"]) if log else 0.0
+        self._seconds_before = float(log[-1]["seconds"]) if log else 0.0
 
     def train(self, stop_after_seconds: float, stop_requested: Callable[[], bool]) -> None:
         run, state, intervals = self.run, self.state, self.run.intervals
         phases = run.loss.phases()
-        sums: dict[str, Tensor] = {}
-        steps, began = 0, time.monotonic()
-        since = began
+        began = tick_began = time.monotonic()
+        steps = 0  # since the last tick, in this stretch
         while state.images_seen < run.total_images:
-            for name, mean in train_step(state, run, self.dataset, phases).items():
-                sums[name] = sums.get(name, torch.zeros_like(mean)) + mean
+            _add(state.log_sums, train_step(state, run, self.dataset, phases))
+            state.log_steps += 1
             steps += 1
             if self.reporter:
                 self.reporter.step(state.images_seen)
             if self._passed(intervals.log_images):
-                terms = {name: float(total) / steps for name, total in sums.items()}
                 now = time.monotonic()
-                self._tick(Tick(state.images_seen, terms, steps * run.batch / (now - since)), now - began)
-                sums, steps, since = {}, 0, now
+                self._tick(images_per_second=steps * run.batch / (now - tick_began), seconds=now - began)
+                tick_began, steps = now, 0
             if self._passed(intervals.checkpoint_images):
                 self._checkpoint()
             if self._passed(intervals.sample_images):
-                self._sample(self._average_model())
+                self._sample()
             if stop_requested() or time.monotonic() - began >= stop_after_seconds:
                 break
-        if self.checkpointed_at != state.images_seen:
-            self._checkpoint()
-        self._sample(self._average_model())
+        self._checkpoint()
+        self._sample()
 
     def _passed(self, interval: int) -> bool:
         """Whether the last batch reached or crossed a multiple of the interval."""
         images_seen, batch = self.state.images_seen, self.run.batch
         return images_seen // interval > (images_seen - batch) // interval
 
-    def _tick(self, tick: Tick, seconds: float) -> None:
-        bad = [name for name, value in tick.terms.items() if not math.isfinite(value)]
-        if bad:
-            raise FloatingPointError(f"{', '.join(bad)} is not finite after {tick.images_seen:,} images")
-        line = {"images_seen": tick.images_seen, "seconds": round(self.seconds_before + seconds, 3)}
-        self.folder.append_log(line | {"images_per_second": round(tick.images_per_second, 2)} | tick.terms)
+    def _tick(self, *, images_per_second: float, seconds: float) -> None:
+        self._require_finite_losses()
+        state = self.state
+        terms = {name: float(total) / state.log_steps for name, total in state.log_sums.items()}
+        state.log_sums, state.log_steps = {}, 0
+        line = {"images_seen": state.images_seen, "seconds": round(self._seconds_before + seconds, 3)}
+        self.folder.append_log(line | {"images_per_second": round(images_per_second, 2)} | terms)
         if self.reporter:
-            self.reporter.tick(tick)
+            self.reporter.tick(Tick(state.images_seen, terms, images_per_second))
 
     def _checkpoint(self) -> None:
+        if self._checkpointed_at == self.state.images_seen:
+            return
+        self._require_finite_losses()
+        self._require_finite_weights()
         path = self.folder.save_checkpoint(self.state.parts(), self.run.intervals.keep_checkpoint_images)
         save_model(self.folder.model_path, self._average_model())
-        self.checkpointed_at = self.state.images_seen
+        self._checkpointed_at = self.state.images_seen
         if self.reporter:
             self.reporter.wrote(path)
 
-    def _average_model(self) -> Model:
-        """The EMA generator with BatchNorm statistics of its own, and what is known of it."""
-        generator = calibrated(self.state.average, self.run.seed)
-        generator.compute_dtype = torch.float32
-        card = Card(data=self.dataset.name, images_seen=self.state.images_seen)
-        return Model(generator, self.run.model, card, self.folder.path.name)
-
-    def _sample(self, model: Model) -> None:
-        sampler = Sampler(model, device=self.state.device.type)
+    def _sample(self) -> None:
+        if self._sampled_at == self.state.images_seen:
+            return
+        sampler = Sampler(self._average_model(), device=self.state.device.type)
         pixels = grid(sampler.sample(SAMPLE_SEEDS))
         path = self.folder.save_samples(
             pixels, self.state.images_seen, f"{SAMPLE_SEEDS[0]}-{SAMPLE_SEEDS[-1]}"
         )
         plot_losses(self.folder.read_log(), self.folder.losses_path)
+        self._sampled_at = self.state.images_seen
         if self.reporter:
             self.reporter.wrote(path)
+
+    def _average_model(self) -> Model:
+        """The EMA generator with BatchNorm statistics of its own, and what is known of it."""
+        if self._average is None or self._averaged_at != self.state.images_seen:
+            card = Card(data=self.dataset.name, images_seen=self.state.images_seen)
+            generator = calibrated(self.state.average, self.run.seed)
+            self._average = Model(generator, self.run.model, card, self.folder.path.name)
+            self._averaged_at = self.state.images_seen
+        return self._average
+
+    def _require_finite_losses(self) -> None:
+        self._require_finite([name for name, value in self.state.log_sums.items() if not value.isfinite()])
+
+    def _require_finite_weights(self) -> None:
+        for player, network in self.state.networks.items():
+            finite = torch.stack([parameter.isfinite().all() for parameter in network.parameters()]).all()
+            self._require_finite([] if finite else [f"a weight of {player}"])
+
+    def _require_finite(self, bad: list[str]) -> None:
+        if bad:
+            raise FloatingPointError(
+                f"{', '.join(bad)} is not finite after {self.state.images_seen:,} images; the last "
+                f"checkpoint is good: go on from it with --resume --force and a lower --set optimizer.lr "
+                f"(now {self.run.optimizer.lr:g})"
+            )

@@ -38,15 +38,7 @@ class RunFolder:
         self._config_path = path / "run.json"
 
     def start(self, run: Run) -> None:
-        """Makes the folder and writes run.json.
-
-        Raises:
-            UsageError: a run is already there.
-        """
-        if self._config_path.exists():
-            raise UsageError(
-                f"{self.path}: a run is already there; --resume goes on with it, or choose another --out"
-            )
+        """Makes the folder and writes run.json."""
         self.samples.mkdir(parents=True, exist_ok=True)
         self.checkpoints.mkdir(exist_ok=True)
         self.write_config(run)
@@ -70,18 +62,29 @@ class RunFolder:
             raise UsageError(f"{self._config_path}: damaged ({error})") from None
         return from_json(Run, data)
 
-    def accept(self, run: Run, *, force: bool) -> None:
-        """Takes a resumed run's config, which must be the stored one unless forced.
+    def require_new(self) -> None:
+        """Raises UsageError where a run is already there."""
+        if self._config_path.exists():
+            raise UsageError(
+                f"{self.path}: a run is already there; --resume goes on with it, or choose another --out"
+            )
 
-        Raises:
-            UsageError: it differs and `force` is not given; the message lists the differences.
-        """
+    def require_same(self, run: Run) -> None:
+        """Raises UsageError, with the differences, where the stored config is not this one."""
         changed = differences(to_json(self.read_config()), to_json(run))
-        if changed and not force:
+        if changed:
             raise UsageError(
                 f"{self.path}: --resume with another config ({'; '.join(changed)}); --force accepts it"
             )
+
+    def resumed(self, run: Run, images_seen: int) -> None:
+        """Takes a resumed run's config; drops the log after its checkpoint, and what a crash left."""
         self.write_config(run)
+        kept = [json.dumps(line) + "\n" for line in self.read_log() if line["images_seen"] <= images_seen]
+        write_atomically(self.log_path, lambda file: file.write("".join(kept).encode()))
+        for folder in (self.path, self.checkpoints):
+            for leftover in folder.glob(".*.partial"):
+                leftover.unlink()
 
     def save_checkpoint(self, parts: Parts, keep_every_images: int) -> Path:
         """Writes a checkpoint and deletes the ones no longer kept."""
@@ -109,11 +112,6 @@ class RunFolder:
             except ValueError:
                 continue
         return lines
-
-    def cut_log(self, images_seen: int) -> None:
-        """Drops the lines after this point of the clock: a resumed run writes them again."""
-        kept = [json.dumps(line) + "\n" for line in self.read_log() if line["images_seen"] <= images_seen]
-        write_atomically(self.log_path, lambda file: file.write("".join(kept).encode()))
 
     def save_samples(self, pixels: Pixels, images_seen: int, seeds: str) -> Path:
         """Writes a sample grid [H, W, C]."""

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from facegan.checkpoint import Parts
 from facegan.config import UsageError, first_line
+from facegan.data.dataset import STARTER
 from facegan.losses import Player
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
-from facegan.presets import Adam, Run
+from facegan.presets import Adam, Device, Precision, Run
 from facegan.randomness import Purpose, seeded
 from facegan.runtime import choose_device, place, training_dtype
 
 
 @dataclass
 class TrainState:
-    """G, D, the running mean of G, an optimiser for each player, and the clock."""
+    """G, D, the running mean of G, an optimiser for each player, the clock, and the log's open interval."""
 
     generator: Generator
     discriminator: Discriminator
     average: Generator
     optimizers: dict[Player, torch.optim.Adam]
     images_seen: int = 0
+    log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
+    log_steps: int = 0
 
     @property
     def networks(self) -> dict[Player, Generator | Discriminator]:
@@ -43,10 +48,11 @@ class TrainState:
         parts |= {
             f"optimizer_{player}": optimizer.state_dict() for player, optimizer in self.optimizers.items()
         }
-        return parts | {"G_ema": self.average.state_dict(), "images_seen": self.images_seen}
+        log = {"sums": dict(self.log_sums), "steps": self.log_steps}
+        return parts | {"G_ema": self.average.state_dict(), "images_seen": self.images_seen, "log": log}
 
     def load_parts(self, parts: Parts) -> None:
-        """Takes over what `parts` gave.
+        """Takes over what `parts` gave; learning rate and the like stay those of this state's own config.
 
         Raises:
             UsageError: a part is missing or does not fit.
@@ -54,14 +60,28 @@ class TrainState:
         try:
             for player, network in self.networks.items():
                 network.load_state_dict(parts[player])
-                # an optimiser's load_state_dict keeps references into what it is given
-                self.optimizers[player].load_state_dict(copy.deepcopy(parts[f"optimizer_{player}"]))
+                _load_adam(self.optimizers[player], parts[f"optimizer_{player}"])
             self.average.load_state_dict(parts["G_ema"])
             self.images_seen = parts["images_seen"]
+            self.log_sums = {name: total.to(self.device) for name, total in parts["log"]["sums"].items()}
+            self.log_steps = parts["log"]["steps"]
         except KeyError as error:
             raise UsageError(f"the checkpoint has no part {error}") from None
         except (RuntimeError, ValueError) as error:
             raise UsageError(f"the checkpoint does not fit this run: {first_line(error)}") from None
+
+
+def settled(run: Run) -> Run:
+    """The run with nothing left to choose: device and precision named, the data's path absolute.
+
+    Raises:
+        UsageError: the device is not on this machine.
+    """
+    device = choose_device(run.device)
+    precision: Precision = "bf16" if training_dtype(run.precision, device) == torch.bfloat16 else "fp32"
+    path = run.data.path if run.data.path == STARTER else str(Path(run.data.path).resolve())
+    device_name = cast(Device, device.type)
+    return replace(run, device=device_name, precision=precision, data=replace(run.data, path=path))
 
 
 def new_state(run: Run) -> TrainState:
@@ -82,3 +102,11 @@ def new_state(run: Run) -> TrainState:
 def _adam(network: nn.Module, config: Adam, device: torch.device) -> torch.optim.Adam:
     betas, fused = (config.beta1, config.beta2), device.type in ("cpu", "cuda")
     return torch.optim.Adam(network.parameters(), lr=config.lr, betas=betas, eps=config.eps, fused=fused)
+
+
+def _load_adam(optimizer: torch.optim.Adam, stored: Parts) -> None:
+    """Takes over moments and step counts, but not the settings: those may have been changed by --force."""
+    settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(copy.deepcopy(stored))  # it keeps references into what it is given
+    for group, values in zip(optimizer.param_groups, settings, strict=True):
+        group.update(values)
