@@ -86,7 +86,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     if load > MAX_LOAD and not arguments.force:
         sys.exit(
-            f"the machine is busy (load average {load:.2f}, at most {MAX_LOAD}); --force measures all the same"
+            f"the machine is busy (load average {load:.2f}, at most {MAX_LOAD}); --force measures anyway"
         )
     run = preset(arguments.preset).run
     result: dict[str, object] = {

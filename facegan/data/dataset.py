@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,24 @@ class Dataset:
     `key` names the content: manifest, resolution, crop and channels.
     """
 
-    def __init__(self, store: _Store, *, name: str, mirror: bool) -> None:
-        self._store = store
-        self.name = name
+    def __init__(self, store: _Store, path: Path, *, mirror: bool) -> None:
+        self._store, self._path = store, path
+        self.name = path.name.removesuffix(".zip")
         self.mirror = mirror
         self.key: str = store.index["key"]
         self.names: list[str] = store.index["names"]
         self.skipped: dict[str, str] = store.index["skipped"]
-        self.labels: list[Labels] = [store.labels.get(name, {}) for name in self.names]
+
+    @cached_property
+    def labels(self) -> list[Labels]:
+        """The labels of each picture of `names`, read when they are first asked for; {} where there are none.
+
+        Raises:
+            UsageError: a label file cannot be read.
+        """
+        with open_source(self._path) as source:
+            found = read_labels(source)
+        return [found.get(name, {}) for name in self.names]
 
     def __len__(self) -> int:
         """Number of pictures, mirrored ones included."""
@@ -116,7 +126,7 @@ def open_dataset(
     else:
         with source:
             store = _MappedStore(source, shape, config.crop, cache or default_cache(), progress)
-    return Dataset(store, name=path.name.removesuffix(".zip"), mirror=config.mirror)
+    return Dataset(store, path, mirror=config.mirror)
 
 
 def default_cache() -> Path:
@@ -133,7 +143,6 @@ class _Store:
     """Pictures by number: `read` gives uint8 [n, C, H, W]; `index` holds key, names, skipped."""
 
     index: dict[str, Any]
-    labels: dict[str, Labels]
 
     def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         raise NotImplementedError
@@ -158,7 +167,6 @@ class _MappedStore(_Store):
             if index is None:
                 index = _build(source, shape, crop, key, pixels_path, index_path, progress)
         self.index = index
-        self.labels = read_labels(source)
         self._pixels = np.memmap(pixels_path, np.uint8, "r", shape=(len(index["names"]), *shape))
 
     def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
@@ -180,7 +188,6 @@ class _DecodedStore(_Store):
                 names.append(name)
         _require_usable(source, names, skipped)
         self.index = {"key": _key(source, shape, crop), "names": names, "skipped": skipped}
-        self.labels = read_labels(source)
 
     def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         names = [self.index["names"][number] for number in numbers]
