@@ -14,8 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+import facegan
 from facegan import __version__, cli
-from facegan.checkpoint import checkpoints
+from facegan.checkpoint import checkpoints, load
 from facegan.synthesis import Sampler
 from facegan.training.run_folder import RunFolder
 
@@ -120,8 +121,6 @@ def test_wrong_use_is_one_line(
 def test_generate_writes_what_the_python_api_samples(
     tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from facegan import load
-
     arguments = [
         "generate",
         "--device",
@@ -138,7 +137,7 @@ def test_generate_writes_what_the_python_api_samples(
     ]
     assert cli.run(arguments) == 0
     assert json.loads(capsys.readouterr().out) == {"folder": str(tmp_path), "pictures": 2}
-    sampler = load(str(tiny_run), device="cpu")
+    sampler = facegan.load(str(tiny_run), device="cpu")
     assert isinstance(sampler, Sampler)
     np.testing.assert_array_equal(
         np.asarray(Image.open(tmp_path / "seed0005.png")), sampler.sample([5], psi=0.9)[0]
@@ -272,9 +271,7 @@ def test_a_killed_run_resumed_in_a_new_process_is_bit_equal_in_bfloat16(
     process.communicate()
     assert int(checkpoints(tmp_path / "killed" / "checkpoints")[-1].stem) < 1600
     subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True, env=environment)
-    whole, killed = (RunFolder(tmp_path / name).newest_checkpoint() for name in ("whole", "killed"))
-    assert whole is not None
-    assert killed is not None
+    whole, killed = (load(checkpoints(tmp_path / name / "checkpoints")[-1]) for name in ("whole", "killed"))
     for network in ("G", "D", "G_ema"):
         assert all(torch.equal(whole[network][name], killed[network][name]) for name in whole[network])
     assert whole["images_seen"] == killed["images_seen"] == 1600

@@ -79,6 +79,10 @@ class Dataset:
         """Number of pictures, mirrored ones included."""
         return len(self.names) * (2 if self.mirror else 1)
 
+    def identity(self) -> dict[str, str | int]:
+        """What a checkpoint remembers of the data: name, number of pictures, key."""
+        return {"name": self.name, "pictures": len(self.names), "key": self.key}
+
     def pictures(self, indices: npt.ArrayLike) -> Tensor:
         """uint8 [n, C, H, W] for picture numbers in 0 .. len - 1."""
         numbers = np.asarray(indices, np.int64)

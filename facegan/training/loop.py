@@ -23,6 +23,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from facegan.config import UsageError, differences
 from facegan.data import Dataset, open_dataset
 from facegan.images import grid, to_float
 from facegan.losses import Phase, Player
@@ -135,6 +136,9 @@ class Reporter(Protocol):
     def wrote(self, path: Path) -> None:
         """A sample grid or checkpoint was written."""
 
+    def warn(self, message: str) -> None:
+        """Something is not as it should be, but the run goes on."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -160,8 +164,8 @@ def train(
     `resume` goes on exactly. Device and precision that are "auto" are chosen at the start and kept.
 
     Raises:
-        UsageError: `out` holds a run already (without resume) or none (with it), or another config than
-            the stored one (without force); no usable data.
+        UsageError: `out` holds a run already (without resume) or none (with it), or the stored one has
+            another config or other data (without force); another process trains in `out`; no usable data.
         FloatingPointError: a loss or a weight is not finite any more; nothing of it was saved.
         KeyboardInterrupt: a request to stop while the data is still being read.
     """
@@ -181,17 +185,30 @@ def train(
         run.data, resolution=run.model.resolution, channels=run.model.channels, progress=read
     )
     state = new_state(run)
-    if resume:
-        parts = folder.newest_checkpoint()
-        if parts:
-            state.load_parts(parts)
-        folder.resumed(run, state.images_seen)
-    else:
-        folder.start(run)
-    if reporter:
-        reporter.start(run, dataset, state.images_seen, stop_after_seconds)
-    _Stretch(run, folder, dataset, state, reporter).train(stop_after_seconds, stop_requested)
+    with folder.locked():
+        if resume:
+            _load_newest(state, folder, dataset, force=force, reporter=reporter)
+            folder.resumed(run, state.images_seen)
+        else:
+            folder.start(run)
+        if reporter:
+            reporter.start(run, dataset, state.images_seen, stop_after_seconds)
+        _Stretch(run, folder, dataset, state, reporter).train(stop_after_seconds, stop_requested)
     return Result(state.images_seen, state.images_seen >= run.total_images)
+
+
+def _load_newest(
+    state: TrainState, folder: RunFolder, dataset: Dataset, *, force: bool, reporter: Reporter | None
+) -> None:
+    parts = folder.newest_checkpoint(warn=reporter.warn if reporter else lambda message: None)
+    if parts is None:
+        return
+    changed = differences(parts["data"], dataset.identity())
+    if changed and not force:
+        raise UsageError(
+            f"{folder.path}: --resume with other data ({'; '.join(changed)}); --force accepts it"
+        )
+    state.load_parts(parts)
 
 
 class _Stretch:
@@ -250,7 +267,8 @@ class _Stretch:
             return
         self._require_finite_losses()
         self._require_finite_weights()
-        path = self.folder.save_checkpoint(self.state.parts(), self.run.intervals.keep_checkpoint_images)
+        parts = self.state.parts() | {"data": self.dataset.identity()}
+        path = self.folder.save_checkpoint(parts, self.run.intervals.keep_checkpoint_images)
         save_model(self.folder.model_path, self._average_model())
         self._checkpointed_at = self.state.images_seen
         if self.reporter:

@@ -94,3 +94,7 @@ class ProgressReporter:
     def wrote(self, path: Path) -> None:
         """Names each file that was written."""
         self.console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, message: str) -> None:
+        """Shows the message on a line of its own."""
+        self.console.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)

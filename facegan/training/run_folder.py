@@ -11,8 +11,12 @@ model.safetensors      the newest EMA generator
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from facegan import checkpoint
 from facegan.checkpoint import Parts, write_atomically
@@ -93,10 +97,42 @@ class RunFolder:
         checkpoint.prune(self.checkpoints, KEEP_NEWEST, keep_every_images)
         return path
 
-    def newest_checkpoint(self) -> Parts | None:
-        """The parts of the newest checkpoint, or None before the first."""
-        paths = checkpoint.checkpoints(self.checkpoints)
-        return checkpoint.load(paths[-1]) if paths else None
+    def newest_checkpoint(self, warn: Callable[[str], None]) -> Parts | None:
+        """The parts of the newest checkpoint that can be read, or None before the first.
+
+        `warn` is told of every damaged one that was passed over.
+
+        Raises:
+            UsageError: there are checkpoints, but all are damaged.
+        """
+        damage = ""
+        for path in reversed(checkpoint.checkpoints(self.checkpoints)):
+            try:
+                return checkpoint.load(path)
+            except UsageError as error:
+                damage = str(error)
+                warn(f"{damage}; trying the one before it")
+        if damage:
+            raise UsageError(f"no checkpoint of {self.path} can be read; {damage}")
+        return None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder; the system ends it when the process dies.
+
+        Raises:
+            UsageError: another process is at it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(f"{self.path}: another process is training in this folder") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Adds one line to log.jsonl."""

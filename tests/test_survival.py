@@ -1,0 +1,189 @@
+"""What a run survives: changed configs and data, a second process, damaged files, NaN, being stopped."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from facegan import checkpoint
+from facegan.config import UsageError
+from facegan.presets import Run
+from facegan.training.loop import train, train_step
+from facegan.training.run_folder import RunFolder
+from facegan.training.state import TrainState, new_state
+
+
+def newest(folder: Path) -> checkpoint.Parts:
+    parts = RunFolder(folder).newest_checkpoint(warn=pytest.fail)
+    assert parts is not None
+    return parts
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tiny_run: Path, tiny_run_config: Run) -> None:
+    with pytest.raises(UsageError, match="already there"):
+        train(tiny_run_config, tiny_run)
+
+
+def test_a_changed_config_is_refused_with_the_difference_and_accepted_by_force(
+    tiny_run_config: Run, tmp_path: Path
+) -> None:
+    train(replace(tiny_run_config, total_images=16), tmp_path / "run")
+    changed = replace(tiny_run_config, total_images=32)
+    with pytest.raises(UsageError, match=r"total_images: 16 -> 32"):
+        train(changed, tmp_path / "run", resume=True)
+    assert train(changed, tmp_path / "run", resume=True, force=True).images_seen == 32
+
+
+def test_stop_after_ends_with_a_checkpoint(tiny_run_config: Run, tmp_path: Path) -> None:
+    result = train(tiny_run_config, tmp_path / "run", stop_after_seconds=0.0)
+    assert result.images_seen == 16
+    assert not result.finished
+    assert newest(tmp_path / "run")["images_seen"] == 16
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_is_not_saved(
+    tiny_run_config: Run, tmp_path: Path
+) -> None:
+    exploding = replace(tiny_run_config, optimizer=replace(tiny_run_config.optimizer, lr=1e30))
+    with pytest.raises(FloatingPointError, match=r"not finite .* lower --set optimizer\.lr"):
+        train(exploding, tmp_path / "run")
+    assert checkpoint.checkpoints(tmp_path / "run" / "checkpoints") == []
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("player", ["G", "D"])
+def test_a_weight_that_is_not_finite_is_not_saved(
+    player: str, tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses are those before the update, so a stop right after a bad update must look at the weights too."""
+
+    def bad_step(state: TrainState, *arguments: Any) -> dict[str, Tensor]:
+        means = train_step(state, *arguments)
+        with torch.no_grad():
+            next(state.networks[player].parameters())[0] = torch.inf  # type: ignore[index]
+        return means
+
+    monkeypatch.setattr("facegan.training.loop.train_step", bad_step)
+    with pytest.raises(FloatingPointError, match=f"a weight of {player} is not finite after 16 images"):
+        train(tiny_run_config, tmp_path / "run", stop_after_seconds=0.0)
+    assert checkpoint.checkpoints(tmp_path / "run" / "checkpoints") == []
+
+
+def test_a_forced_learning_rate_reaches_the_optimiser(tiny_run_config: Run) -> None:
+    parts = new_state(tiny_run_config).parts()
+    state = new_state(replace(tiny_run_config, optimizer=replace(tiny_run_config.optimizer, lr=1e-5)))
+    state.load_parts(parts)
+    assert [optimizer.param_groups[0]["lr"] for optimizer in state.optimizers.values()] == [1e-5, 1e-5]
+
+
+def test_a_forced_resume_that_fails_leaves_the_run_as_it_was(tiny_run_config: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(replace(tiny_run_config, total_images=16), out)
+    before = (out / "run.json").read_text()
+    wider = replace(tiny_run_config, model=replace(tiny_run_config.model, g_base_channels=8))
+    with pytest.raises(UsageError, match="does not fit"):
+        train(wider, out, resume=True, force=True)
+    lost = replace(tiny_run_config, data=replace(tiny_run_config.data, path=str(tmp_path / "nowhere")))
+    with pytest.raises(UsageError, match="no such folder"):
+        train(lost, out, resume=True, force=True)
+    assert (out / "run.json").read_text() == before
+
+
+def test_what_was_chosen_automatically_is_written_down(
+    picture_folder: Path, tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(picture_folder.parent)
+    automatic = replace(
+        tiny_run_config,
+        data=replace(tiny_run_config.data, path=picture_folder.name),
+        device="auto",
+        precision="auto",
+        total_images=16,
+    )
+    train(automatic, str(tmp_path / "run"))
+    written = RunFolder(tmp_path / "run").read_config()
+    assert written.device in ("cpu", "cuda", "mps")
+    assert written.precision in ("fp32", "bf16")
+    assert written.data.path == str(picture_folder.resolve())
+
+
+def test_a_request_to_stop_while_reading_interrupts(tiny_run_config: Run, tmp_path: Path) -> None:
+    anew = replace(tiny_run_config, data=replace(tiny_run_config.data, crop="pad"))
+    with pytest.raises(KeyboardInterrupt):
+        train(anew, tmp_path / "run", stop_requested=lambda: True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_clears_away_what_a_crash_left(tiny_run_config: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(replace(tiny_run_config, total_images=16), out)
+    (out / "checkpoints" / ".000000032.pt.partial").write_bytes(b"half")
+    train(tiny_run_config, out, resume=True, force=True)
+    assert list(out.rglob("*.partial")) == []
+
+
+def test_other_data_is_refused_with_the_difference_and_accepted_by_force(
+    picture_folder: Path, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    pictures, out = tmp_path / "pictures", tmp_path / "run"
+    shutil.copytree(picture_folder, pictures)
+    run = replace(tiny_run_config, data=replace(tiny_run_config.data, path=str(pictures)), total_images=16)
+    train(run, out)
+    (pictures / "00.png").unlink()
+    with pytest.raises(UsageError, match=r"other data .*pictures: 24 -> 23"):
+        train(run, out, resume=True)
+    assert train(run, out, resume=True, force=True).finished
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tiny_run: Path, tiny_run_config: Run) -> None:
+    with (
+        RunFolder(tiny_run).locked(),
+        pytest.raises(UsageError, match="another process is training in this folder"),
+    ):
+        train(tiny_run_config, tiny_run, resume=True)
+
+
+class Warnings:
+    """A reporter that keeps what it is warned of."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.messages.append(message)
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: None
+
+
+@pytest.mark.parametrize("kept", [0, 100, -1])
+def test_a_cut_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
+    kept: int, tiny_run: Path, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    """And the resumed run ends bit-equal to one that was never damaged."""
+    out, warnings = tmp_path / "run", Warnings()
+    shutil.copytree(tiny_run, out)
+    damaged = out / "checkpoints" / "000000096.pt"
+    damaged.write_bytes(damaged.read_bytes()[:kept])
+    train(tiny_run_config, out, resume=True, reporter=warnings)
+    assert len(warnings.messages) == 1
+    assert "000000096.pt: not a usable checkpoint" in warnings.messages[0]
+    for name, tensor in newest(tiny_run)["G"].items():
+        assert torch.equal(newest(out)["G"][name], tensor)
+
+
+def test_when_every_checkpoint_is_damaged_the_run_is_refused(
+    tiny_run: Path, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out)
+    for path in checkpoint.checkpoints(out / "checkpoints"):
+        path.write_bytes(b"")
+    with pytest.raises(UsageError, match=r"no checkpoint .* can be read"):
+        train(tiny_run_config, out, resume=True)
