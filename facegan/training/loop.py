@@ -203,7 +203,7 @@ def _load_newest(
     parts = folder.newest_checkpoint(warn=reporter.warn if reporter else lambda message: None)
     if parts is None:
         return
-    changed = differences(parts["data"], dataset.identity())
+    changed = differences(parts.get("data", {}), dataset.identity())
     if changed and not force:
         raise UsageError(
             f"{folder.path}: --resume with other data ({'; '.join(changed)}); --force accepts it"
