@@ -83,6 +83,8 @@ def from_json(cls: type[T], data: object, where: str = "") -> T:
 def override(config: T, assignments: Sequence[str]) -> T:
     """The config with each "a.b=c" applied; values are read as JSON, else as a bare string.
 
+    Setting the tag of a union ("loss.name=hinge") starts that group anew, with the defaults of its new kind.
+
     Raises:
         UsageError: an assignment without "=", an unknown name, or a value of the wrong type.
     """
@@ -92,21 +94,19 @@ def override(config: T, assignments: Sequence[str]) -> T:
         if not equals:
             raise UsageError(f"--set {assignment!r}: expected NAME=VALUE, such as optimizer.lr=0.001")
         *parents, last = name.strip().split(".")
-        node = data
+        node, group = data, config
         for depth, part in enumerate(parents):
             if not isinstance(node.get(part), dict):
                 where = ".".join(parents[: depth + 1])
                 raise UsageError(f"--set {where}: no such group of settings{nearest(part, node)}")
-            node = node[part]
-        if last not in node:
-            raise UsageError(
-                f"--set {name.strip()}: no such setting; allowed: {', '.join(node)}{nearest(last, node)}"
-            )
+            node, group = node[part], getattr(group, part)
         try:
             value = json.loads(text, parse_constant=_no_constant)
         except json.JSONDecodeError:
             value = text
-        node[last] = text if isinstance(node[last], str) and not isinstance(value, str) else value
+        if parents and last in _tags(type(group)) and value != node.get(last):
+            node.clear()
+        node[last] = text if isinstance(node.get(last), str) and not isinstance(value, str) else value
     return from_json(type(config), data)
 
 
@@ -176,7 +176,13 @@ def _convert_union(members: tuple[Any, ...], value: object, where: str) -> Any:
 
 def _tag(cls: type) -> tuple[str, str]:
     """Name and value of the one-value Literal field that tells the members of a union apart."""
-    for name, hint in typing.get_type_hints(cls).items():
-        if typing.get_origin(hint) is Literal and len(typing.get_args(hint)) == 1:
-            return name, str(typing.get_args(hint)[0])
-    raise TypeError(f"{cls.__name__} has no one-value Literal field")
+    return next(iter(_tags(cls).items()))
+
+
+def _tags(cls: type) -> dict[str, str]:
+    """The one-value Literal fields of a dataclass, with their values."""
+    literals = {
+        name: hint for name, hint in typing.get_type_hints(cls).items() if typing.get_origin(hint) is Literal
+    }
+    values = {name: typing.get_args(hint) for name, hint in literals.items()}
+    return {name: str(allowed[0]) for name, allowed in values.items() if len(allowed) == 1}

@@ -11,7 +11,7 @@ from typing import Literal
 
 from facegan.config import UsageError, choose
 from facegan.data import DataConfig
-from facegan.losses import Loss, NonSaturating
+from facegan.losses import Loss, NonSaturating, WassersteinGP
 from facegan.networks import NetworkConfig
 from facegan.networks.dcgan import DCGANConfig
 
@@ -84,6 +84,11 @@ class Run:
     def __post_init__(self) -> None:
         if self.micro_batch < 1 or self.batch < 1 or self.batch % self.micro_batch:
             raise UsageError(f"batch {self.batch}: must be a multiple of micro_batch {self.micro_batch}")
+        if isinstance(self.loss, WassersteinGP) and self.model.d_norm == "batch":
+            raise UsageError(
+                "loss wgan-gp: its penalty is of single images, which BatchNorm in D mixes; "
+                "add --set model.d_norm=layer (or none)"
+            )
         if self.total_images < 1:
             raise UsageError(f"total_images {self.total_images}: must be positive")
         if not 0 <= self.seed < 2**32:  # randomness keys are 32-bit words

@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     SHUFFLE = 1
     LATENT = 2
     CALIBRATION = 3
+    PENALTY = 4
 
 
 def numpy_generator(seed: int, index: int, purpose: Purpose) -> np.random.Generator:

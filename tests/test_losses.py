@@ -1,12 +1,22 @@
-"""The losses equal their formulas, and their gradients the ones worked out by hand."""
+"""The losses equal their formulas, their gradients the ones worked out by hand, and each one learns."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facegan.losses import NonSaturating
+from facegan.config import UsageError, override
+from facegan.losses import AdversarialLoss, Hinge, LeastSquares, NonSaturating, Phase, WassersteinGP
+from facegan.losses import gradient_penalty as penalty_of
+from facegan.networks.dcgan import DCGANConfig
+from facegan.presets import Run, preset
+
+LOSSES = [NonSaturating(), LeastSquares(), Hinge(), WassersteinGP()]
 
 
 class LinearGame:
@@ -25,52 +35,171 @@ class LinearGame:
     def logits(self, image: Tensor) -> Tensor:
         return (image * self.v).sum(dim=(1, 2, 3))
 
+    def uniform(self) -> Tensor:
+        return torch.linspace(0, 1, 5)
 
-def test_d_terms_are_binary_cross_entropy_with_real_1_and_fake_0() -> None:
-    game = LinearGame()
-    terms = NonSaturating().d_terms(game)
+
+def descend(phase: Phase, game: LinearGame) -> None:
+    torch.stack([term.mean() for term in phase.terms(game).values()]).sum().backward()
+
+
+def test_nonsaturating_terms_are_binary_cross_entropy() -> None:
+    game, loss = LinearGame(), NonSaturating()
     logits_real, logits_fake = game.logits(game.real), game.logits(game.fake())
     ones, zeros = torch.ones(5), torch.zeros(5)
-    expected_real = F.binary_cross_entropy_with_logits(logits_real, ones, reduction="none")
-    expected_fake = F.binary_cross_entropy_with_logits(logits_fake, zeros, reduction="none")
-    torch.testing.assert_close(terms["D_real"], expected_real)
-    torch.testing.assert_close(terms["D_fake"], expected_fake)
+    bce = F.binary_cross_entropy_with_logits
+    terms = loss.d_terms(game) | loss.g_terms(game)
+    torch.testing.assert_close(terms["D_real"], bce(logits_real, ones, reduction="none"))
+    torch.testing.assert_close(terms["D_fake"], bce(logits_fake, zeros, reduction="none"))
+    torch.testing.assert_close(terms["G_fake"], bce(logits_fake, ones, reduction="none"))
 
 
-def test_g_term_is_binary_cross_entropy_with_fake_1() -> None:
+# Derivatives by the logit of what D minimises on real, on fake, and of what G minimises.
+Derivative = Callable[[Tensor], Tensor]
+DERIVATIVES: list[tuple[AdversarialLoss, Derivative, Derivative, Derivative]] = [
+    (NonSaturating(), lambda r: -torch.sigmoid(-r), torch.sigmoid, lambda f: -torch.sigmoid(-f)),
+    (LeastSquares(), lambda r: 2 * (r - 1), lambda f: 2 * f, lambda f: 2 * (f - 1)),
+    (Hinge(), lambda r: -(r < 1).float(), lambda f: (f > -1).float(), lambda f: -torch.ones_like(f)),
+]
+
+
+@pytest.mark.parametrize(
+    ("loss", "by_real", "by_fake", "by_g"), DERIVATIVES, ids=lambda value: type(value).__name__
+)
+def test_gradients_on_a_linear_d_and_g_are_those_by_hand(
+    loss: AdversarialLoss, by_real: Derivative, by_fake: Derivative, by_g: Derivative
+) -> None:
     game = LinearGame()
-    expected = F.binary_cross_entropy_with_logits(game.logits(game.fake()), torch.ones(5), reduction="none")
-    torch.testing.assert_close(NonSaturating().g_terms(game)["G_fake"], expected)
-
-
-def test_d_gradient_on_a_linear_d_is_the_one_by_hand() -> None:
-    # d/dv of mean softplus(-v.x) + mean softplus(v.y) = mean(-sigmoid(-v.x) x) + mean(sigmoid(v.y) y)
-    game = LinearGame()
-    terms = NonSaturating().d_terms(game)
-    torch.stack([term.mean() for term in terms.values()]).sum().backward()
+    d_phase, g_phase = loss.phases()
+    descend(d_phase, game)
     x, y = game.real, game.fake().detach()
-    weight_x = torch.sigmoid(-game.logits(x)).detach()[:, None, None, None]
-    weight_y = torch.sigmoid(game.logits(y)).detach()[:, None, None, None]
-    torch.testing.assert_close(game.v.grad, (-weight_x * x).mean(dim=0) + (weight_y * y).mean(dim=0))
-
-
-def test_g_gradient_on_a_linear_g_is_the_one_by_hand() -> None:
-    # d/dg of mean softplus(-g v.z) = mean(-sigmoid(-g v.z) v.z)
-    game = LinearGame()
-    NonSaturating().g_terms(game)["G_fake"].mean().backward()
+    logits_x, logits_y = game.logits(x).detach(), game.logits(y).detach()
+    # chain rule: d logit / d v = x
+    weights_x, weights_y = by_real(logits_x)[:, None, None, None], by_fake(logits_y)[:, None, None, None]
+    torch.testing.assert_close(game.v.grad, (weights_x * x).mean(dim=0) + (weights_y * y).mean(dim=0))
+    assert game.g.grad is None  # D's phase does not reach G
+    descend(g_phase, game)
+    # d logit / d g = v . z
     vz = (game.latents * game.v.detach()).sum(dim=(1, 2, 3))
-    expected = (-torch.sigmoid(-game.g.detach() * vz) * vz).mean()
-    torch.testing.assert_close(game.g.grad, expected)
+    torch.testing.assert_close(game.g.grad, (by_g(logits_y) * vz).mean())
 
 
-def test_the_d_phase_does_not_reach_g() -> None:
+def test_the_gradient_penalty_of_a_linear_d_is_that_of_its_weights() -> None:
+    # grad D = v everywhere: (|v| - 1)^2 for every sample, with gradient 2 (|v| - 1) v / |v|
     game = LinearGame()
-    terms = NonSaturating().d_terms(game)
-    torch.stack([term.mean() for term in terms.values()]).sum().backward()
-    assert game.g.grad is None
+    length = game.v.detach().square().sum().sqrt()
+    penalty = penalty_of(game)
+    torch.testing.assert_close(penalty.detach(), ((length - 1) ** 2).expand(5))
+    penalty.mean().backward()
+    torch.testing.assert_close(game.v.grad, 2 * (length - 1) * game.v.detach() / length)
 
 
-def test_d_plays_before_g_and_both_every_step() -> None:
-    # recipe of the DCGAN paper's code: one D update, then one G update
-    phases = NonSaturating().phases()
-    assert [(phase.player, phase.every) for phase in phases] == [("D", 1), ("G", 1)]
+def test_the_penalty_is_taken_between_real_and_fake() -> None:
+    """D(x) = |x|^2 / 2 has the gradient x: the penalty shows where it was taken."""
+    game = LinearGame()
+    game.logits = lambda image: image.square().sum(dim=(1, 2, 3)) / 2  # type: ignore[method-assign]
+    u = game.uniform()[:, None, None, None]
+    between = (1 - u) * game.real + u * game.fake().detach()
+    expected = (between.flatten(1).square().sum(dim=1).sqrt() - 1) ** 2
+    torch.testing.assert_close(penalty_of(game).detach(), expected)
+
+
+def test_wgan_gp_terms_are_the_papers() -> None:
+    game, loss = LinearGame(), WassersteinGP(penalty_weight=7.0, drift_weight=0.5)
+    real, fake = game.logits(game.real), game.logits(game.fake())
+    terms = loss.d_terms(game) | loss.g_terms(game)
+    torch.testing.assert_close(terms["D_real"], -real + 0.5 * real**2)
+    torch.testing.assert_close(terms["D_fake"], fake)
+    torch.testing.assert_close(terms["D_penalty"], 7.0 * penalty_of(game))
+    torch.testing.assert_close(terms["G_fake"], -fake)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_d_plays_before_g_and_both_every_step(loss: AdversarialLoss) -> None:
+    assert [(phase.player, phase.every) for phase in loss.phases()] == [("D", 1), ("G", 1)]
+
+
+@pytest.mark.parametrize("name", ["lsgan", "hinge", "wgan-gp", "nonsaturating"])
+def test_a_loss_is_chosen_by_its_name(name: str) -> None:
+    run = override(preset("dcgan-64").run, ["model.d_norm=layer", f"loss.name={name}"])
+    assert run.loss.name == name
+
+
+def test_a_loss_s_own_settings_can_be_set_with_its_name_and_go_with_it() -> None:
+    chosen = override(
+        preset("dcgan-64").run, ["model.d_norm=none", "loss.name=wgan-gp", "loss.penalty_weight=5"]
+    )
+    assert chosen.loss == WassersteinGP(penalty_weight=5.0)
+    assert override(chosen, ["loss.name=hinge"]).loss == Hinge()
+    with pytest.raises(UsageError, match="did you mean 'hinge'"):
+        override(chosen, ["loss.name=hing"])
+
+
+def test_wgan_gp_refuses_batchnorm_in_d() -> None:
+    with pytest.raises(UsageError, match=r"model\.d_norm=layer"):
+        Run(model=DCGANConfig(), loss=WassersteinGP())
+    assert Run(model=DCGANConfig(d_norm="layer"), loss=WassersteinGP()).loss.name == "wgan-gp"
+
+
+class ToyGame:
+    """G(z) = a z + b in the plane against a small D; the real distribution is N((2, -1), 0.5^2).
+
+    Not on a line: there a D with slope 1 meets a barrier of WGAN-GP's penalty where it must turn to slope -1.
+    """
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.mean = torch.tensor([2.0, -1.0])[:, None, None]
+        self.scale, self.shift = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.zeros(2, 1, 1))
+        self.d = nn.Sequential(nn.Linear(2, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2))
+        self.out = nn.Linear(64, 1)
+        self.new_batch()
+
+    def new_batch(self) -> None:
+        self.real = self.mean + 0.5 * torch.randn(128, 2, 1, 1)
+        self._z, self._u = torch.randn(128, 2, 1, 1), torch.rand(128)
+
+    def fake(self) -> Tensor:
+        return self.scale * self._z + self.shift
+
+    def logits(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.out(self.d(image.flatten(1)))
+        return logits[:, 0]
+
+    def uniform(self) -> Tensor:
+        return self._u
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_each_loss_learns_a_toy_distribution(loss: AdversarialLoss) -> None:
+    game = ToyGame()
+    adam_d = torch.optim.Adam([*game.d.parameters(), *game.out.parameters()], lr=1e-2, betas=(0.0, 0.9))
+    adam_g = torch.optim.Adam([game.scale, game.shift], lr=2e-3, betas=(0.0, 0.9))
+    shifts, scales = [], []
+    for step in range(3000):
+        game.new_batch()
+        for phase in loss.phases():
+            optimizer = adam_d if phase.player == "D" else adam_g
+            optimizer.zero_grad()
+            torch.stack([term.mean() for term in phase.terms(game).values()]).sum().backward()
+            optimizer.step()
+        if step >= 2000:  # players circle around the solution: the middle of their path is what they learned
+            shifts.append(game.shift.detach().clone())
+            scales.append(game.scale.detach().abs())
+    middle = torch.stack(shifts).mean(dim=0)
+    assert (middle - game.mean).norm() < 0.15  # at the start: sqrt(5)
+    assert torch.stack(scales).mean() == pytest.approx(0.5, abs=0.1)  # at the start: 1
+
+
+def test_a_tiny_run_trains_a_step_with_every_loss(tiny_run_config: Run) -> None:
+    from facegan.data import open_dataset
+    from facegan.training.loop import train_step
+    from facegan.training.state import new_state
+
+    for loss in LOSSES:
+        run = replace(tiny_run_config, model=replace(tiny_run_config.model, d_norm="layer"), loss=loss)
+        state = new_state(run)
+        means = train_step(state, run, open_dataset(run.data, resolution=8), run.loss.phases())
+        assert all(mean.isfinite() for mean in means.values())
+        assert ("D_penalty" in means) == (loss.name == "wgan-gp")

@@ -41,6 +41,7 @@ class DCGANConfig:
     z_dim: int = 100
     g_base_channels: int = 64  # "ngf"
     d_base_channels: int = 64  # "ndf"
+    d_norm: Literal["batch", "layer", "none"] = "batch"
 
     def __post_init__(self) -> None:
         if self.resolution not in (8, 16, 32, 64, 128):
@@ -128,6 +129,7 @@ class DCGANDiscriminator(Discriminator):
     """image [N, channels, resolution, resolution] in [-1, 1] -> logit [N].
 
     BatchNorm makes each logit depend on its whole batch: show it real and fake images in separate calls.
+    `d_norm` "layer" or "none" (not in the paper) make it a function of one image, as gradient penalties need.
     """
 
     def __init__(self, config: DCGANConfig) -> None:
@@ -136,7 +138,7 @@ class DCGANDiscriminator(Discriminator):
         widths = _widths(config.d_base_channels, config.resolution)
         self.first = Conv4(config.channels, widths[0], stride=2)
         self.downs = nn.ModuleList(Conv4(i, o, stride=2) for i, o in pairwise(widths))
-        self.norms = nn.ModuleList(BatchNorm(width) for width in widths[1:])
+        self.norms = nn.ModuleList(_d_norm(config.d_norm, width) for width in widths[1:])
         self.last = Conv4(widths[-1], 1, stride=1)
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
@@ -147,6 +149,13 @@ class DCGANDiscriminator(Discriminator):
             x = F.leaky_relu(norm(layer(x)), LEAKY_SLOPE)
         logit: Tensor = self.last(x.float())
         return logit[:, 0, 0, 0]
+
+
+def _d_norm(kind: Literal["batch", "layer", "none"], channels: int) -> nn.Module:
+    """D's norm; layer: of each sample over channels and pixels (WGAN-GP, arXiv 1704.00028, sec. 4)."""
+    if kind == "batch":
+        return BatchNorm(channels)
+    return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
 
 
 def _widths(base_channels: int, resolution: int) -> list[int]:

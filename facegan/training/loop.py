@@ -73,6 +73,12 @@ class _MicroBatch:
         logits: Tensor = self._state.discriminator(image)
         return logits
 
+    def uniform(self) -> Tensor:
+        """Numbers in [0, 1), one a sample [N]."""
+        device = self._state.device
+        random = torch_generator(self._seed, self._first, Purpose.PENALTY, device)
+        return torch.rand(len(self.real), generator=random, device=device)
+
     def generator_changed(self) -> None:
         """Forgets the images of the generator that was."""
         self._fake = None
