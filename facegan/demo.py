@@ -39,7 +39,7 @@ def demo_run() -> Run:
         base,
         model=DCGANConfig(resolution=32, g_base_channels=32, d_base_channels=32),
         data=DataConfig("starter"),
-        intervals=Intervals(log_images=1_280, sample_images=20_480, checkpoint_images=102_400),
+        intervals=Intervals(log_images=5_120, sample_images=20_480, checkpoint_images=102_400),
     )
 
 
@@ -55,7 +55,7 @@ def write_walks(sampler: Sampler, path: Path) -> None:
         walk(sampler, range(first, first + KEYS_PER_WALK), FRAMES_PER_KEY, psi=PSI)
         for first in range(0, WALKS * KEYS_PER_WALK, KEYS_PER_WALK)
     ]
-    write_film(path, _side_by_side(walks), fps=FPS, description="synthetic faces, made by facegan")
+    write_film(path, side_by_side(walks), fps=FPS, description="synthetic faces, made by facegan")
 
 
 def train_small(folder: Path, seconds: float, reporter: Reporter | None, stop: Callable[[], bool]) -> Result:
@@ -102,7 +102,8 @@ def demo(
     return written
 
 
-def _side_by_side(walks: list[Iterator[Pixels]]) -> Iterator[Pixels]:
+def side_by_side(walks: list[Iterator[Pixels]]) -> Iterator[Pixels]:
+    """The frames of several films as one, four in a row, enlarged."""
     for frames in zip(*walks, strict=True):
         frame = grid(np.stack(frames), columns=4)
         yield frame.repeat(SCALE, axis=0).repeat(SCALE, axis=1)

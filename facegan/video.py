@@ -14,7 +14,7 @@ from facegan.images import Pixels
 # suffix -> codec, pixel format, options of the codec, options of the file
 _FORMATS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
     ".mp4": ("libx264", "yuv420p", {"crf": "18", "preset": "medium"}, {}),
-    ".webp": ("libwebp_anim", "yuv420p", {"quality": "80"}, {"loop": "0"}),
+    ".webp": ("libwebp_anim", "yuv420p", {"quality": "90"}, {"loop": "0"}),
 }
 
 

@@ -53,10 +53,10 @@ def plot_losses(log: list[dict[str, Any]], path: Path) -> None:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 4, 8 times a power of ten, so that the axis has round quarters."""
+    """The next number with round quarters: 1, 1.2, 1.6, 2 ... 8 times a power of ten."""
     scale = 1e-6
     while True:
-        for step in (1, 2, 4, 8):
+        for step in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 4.8, 6, 8):
             if step * scale >= value:
                 return step * scale
         scale *= 10
