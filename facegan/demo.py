@@ -39,7 +39,7 @@ def demo_run() -> Run:
         base,
         model=DCGANConfig(resolution=32, g_base_channels=32, d_base_channels=32),
         data=DataConfig("starter"),
-        intervals=Intervals(log_images=5_120, sample_images=20_480, checkpoint_images=102_400),
+        intervals=Intervals(log_images=2_560, sample_images=20_480, checkpoint_images=102_400),
     )
 
 

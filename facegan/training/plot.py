@@ -14,8 +14,8 @@ NOT_TERMS = ("images_seen", "seconds", "images_per_second")
 
 
 def plot_losses(log: list[dict[str, Any]], path: Path) -> None:
-    """Draws every loss term of log.jsonl over images seen; nothing is written for fewer than two lines."""
-    if len(log) < 2:
+    """Draws every loss term of log.jsonl over images seen; nothing is written for an empty log."""
+    if not log:
         return
     names = [name for name in log[-1] if name not in NOT_TERMS]
     xs = [float(line["images_seen"]) for line in log]
