@@ -63,9 +63,7 @@ DERIVATIVES: list[tuple[AdversarialLoss, Derivative, Derivative, Derivative]] = 
 ]
 
 
-@pytest.mark.parametrize(
-    ("loss", "by_real", "by_fake", "by_g"), DERIVATIVES, ids=lambda value: type(value).__name__
-)
+@pytest.mark.parametrize(("loss", "by_real", "by_fake", "by_g"), DERIVATIVES, ids=["ns", "lsgan", "hinge"])
 def test_gradients_on_a_linear_d_and_g_are_those_by_hand(
     loss: AdversarialLoss, by_real: Derivative, by_fake: Derivative, by_g: Derivative
 ) -> None:

@@ -231,6 +231,24 @@ def test_a_phase_runs_every_so_many_steps(tiny_run_config: Run) -> None:
     assert len(calls) == 3  # steps 0, 2, 4
 
 
+def test_a_phase_leaves_the_other_player_without_gradients(tiny_run_config: Run) -> None:
+    state = new_state(tiny_run_config)
+    train_step(state, tiny_run_config, data_of(tiny_run_config), tiny_run_config.loss.phases()[1:])
+    assert all(parameter.grad is None for parameter in state.discriminator.parameters())
+    assert all(parameter.grad is not None for parameter in state.generator.parameters())
+
+
+def test_training_on_leaves_the_parts_it_was_loaded_from_alone(tiny_run_config: Run) -> None:
+    trained = new_state(tiny_run_config)
+    steps(trained, tiny_run_config, 1)
+    parts = copy.deepcopy(trained.parts())
+    before = copy.deepcopy(parts)
+    resumed = new_state(tiny_run_config)
+    resumed.load_parts(parts)
+    steps(resumed, tiny_run_config, 1)
+    assert differing(parts, before) == []
+
+
 def test_d_s_phase_changes_only_d(tiny_run_config: Run) -> None:
     state = new_state(tiny_run_config)
     before = copy.deepcopy(dict(state.generator.named_parameters()))
