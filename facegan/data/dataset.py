@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -143,13 +144,14 @@ def default_cache() -> Path:
 # ---- the two ways to hold pictures
 
 
-class _Store:
+class _Store(ABC):
     """Pictures by number: `read` gives uint8 [n, C, H, W]; `index` holds key, names, skipped."""
 
     index: dict[str, Any]
 
+    @abstractmethod
     def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        raise NotImplementedError
+        """The pictures of these numbers, uint8 [n, C, H, W]."""
 
 
 class _MappedStore(_Store):

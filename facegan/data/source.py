@@ -11,6 +11,7 @@ import hashlib
 import os
 import threading
 import zipfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +31,7 @@ class Entry:
     stamp: int  # modification time in ns, or the zip's CRC
 
 
-class Source:
+class Source(ABC):
     """The files of a folder or zip, in the order of their names; `read` may be called from threads.
 
     `root` is the one top folder that all pictures share, with its slash, or nothing: names of labels and
@@ -46,9 +47,9 @@ class Source:
         if not self.pictures:
             raise UsageError(f"{path}: no pictures in it ({', '.join(READ_SUFFIXES)})")
 
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """The content of one file."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Gives up what is open."""
