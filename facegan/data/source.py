@@ -51,6 +51,7 @@ class Source(ABC):
     def read(self, name: str) -> bytes:
         """The content of one file."""
 
+    @abstractmethod
     def close(self) -> None:
         """Gives up what is open."""
 
@@ -87,6 +88,9 @@ class FolderSource(Source):
     def read(self, name: str) -> bytes:
         """The content of one file."""
         return (self.path / name).read_bytes()
+
+    def close(self) -> None:
+        """Nothing to give up: files are opened one at a time."""
 
 
 class ZipSource(Source):
