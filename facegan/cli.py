@@ -40,6 +40,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 def main() -> None:
     """The console script: wrong use becomes one line and exit status 2."""
+    import warnings
+
+    warnings.showwarning = lambda message, *_: _say(f"facegan: note: {message}")
     sys.exit(run(sys.argv[1:]))
 
 

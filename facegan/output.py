@@ -28,9 +28,10 @@ def write_pictures(
         UsageError: unknown format or noise mode, a seed out of range.
     """
     suffix = _suffix(file_format)
-    out.mkdir(parents=True, exist_ok=True)
     count = 0
     for seed, picture in sampler.stream(seeds, psi, noise):
+        if not count:
+            out.mkdir(parents=True, exist_ok=True)  # not before the arguments have shown to be good
         save(out / f"seed{seed:04d}{suffix}", picture, Provenance(sampler.model.name, str(seed), psi))
         wrote()
         count += 1
@@ -57,10 +58,11 @@ def write_grid(
         raise UsageError(
             f"--grid with {len(seeds):,} pictures: at most {MAX_GRID:,}; leave --grid out for single files"
         )
+    pixels = grid(sampler.sample(seeds, psi, noise))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"grid{suffix}"
     text = seeds_text or ",".join(map(str, seeds))
-    save(path, grid(sampler.sample(seeds, psi, noise)), Provenance(sampler.model.name, text, psi))
+    save(path, pixels, Provenance(sampler.model.name, text, psi))
     return path
 
 

@@ -93,6 +93,8 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
         (["generate", "--device", "tpu"], "one of auto, cpu, cuda, mps"),
         (["generate", "--precision", "fp8"], "one of auto, fp32, bf16"),
         (["generate", "--batch", "0"], "must be positive"),
+        (["generate", "--noise", "pink"], "one of const, random, none"),
+        (["generate", "--psi", "nan"], "psi nan"),
         (["train", "--preset", "dcgan-64"], "--out"),
         (["train", "--out", "x"], "--preset is missing"),
         (["train", "--out", "x", "--preset", "dcgan64"], "did you mean 'dcgan-64'"),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from facegan.checkpoint import Parts
-from facegan.config import UsageError, first_line
+from facegan.config import UsageError
 from facegan.data.dataset import STARTER
 from facegan.losses import Player
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
@@ -68,7 +68,7 @@ class TrainState:
         except KeyError as error:
             raise UsageError(f"the checkpoint has no part {error}") from None
         except (RuntimeError, ValueError) as error:
-            raise UsageError(f"the checkpoint does not fit this run: {first_line(error)}") from None
+            raise UsageError(f"the checkpoint does not fit this run: {_reason(error)}") from None
 
 
 def settled(run: Run) -> Run:
@@ -110,3 +110,9 @@ def _load_adam(optimizer: torch.optim.Adam, stored: Parts) -> None:
     optimizer.load_state_dict(copy.deepcopy(stored))  # it keeps references into what it is given
     for group, values in zip(optimizer.param_groups, settings, strict=True):
         group.update(values)
+
+
+def _reason(error: Exception) -> str:
+    """The first named mismatch of torch's error, which begins with a line that says nothing."""
+    lines = str(error).splitlines()
+    return lines[min(1, len(lines) - 1)].strip() if lines else type(error).__name__
