@@ -1,7 +1,7 @@
 """The command line: parse, call the public function, print. Nothing heavy is imported before a command runs.
 
 Results go to stdout (JSON with --json), progress to stderr.
-Exit status: 0 done, 2 wrong use (one line), 1 failed while working.
+Exit status: 0 done, 2 wrong use (one line), 1 failed while working, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,8 +41,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 def main() -> None:
     """The console script: wrong use becomes one line and exit status 2."""
-    import warnings
-
     warnings.showwarning = lambda message, *_: _say(f"facegan: note: {message}")
     sys.exit(run(sys.argv[1:]))
 
@@ -54,8 +53,8 @@ def run(arguments: list[str]) -> int:
         return _fail(error.format_message(), 2)
     except UsageError as error:
         return _fail(str(error), 2)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 1)
+    except (KeyboardInterrupt, typer.Abort):  # newer versions of typer return 130 themselves
+        return 130
     except FloatingPointError as error:
         return _fail(f"training failed: {error}", 1)
     except OSError as error:

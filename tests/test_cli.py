@@ -207,6 +207,18 @@ def test_an_unwritable_place_is_one_line_and_exit_1(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def started(command: list[str], *, until: str) -> subprocess.Popen[str]:
+    """A process that has just printed a line with this text to stderr."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    assert process.stderr is not None
+    while until not in process.stderr.readline():
+        assert process.poll() is None
+    return process
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_the_run_can_be_resumed(
@@ -227,15 +239,8 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(
     tiny = settings(
         *TINY[:-1], "total_images=100000000", "intervals.log_images=16", "batch=16", "micro_batch=16"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "facegan", *arguments, *tiny],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert process.stderr is not None
-    while "images/s" not in process.stderr.readline():  # the first tick: training is under way
-        assert process.poll() is None
+    # the first tick: training is under way
+    process = started([sys.executable, "-m", "facegan", *arguments, *tiny], until="images/s")
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
@@ -261,18 +266,12 @@ def test_a_killed_run_resumed_in_a_new_process_is_bit_equal_in_bfloat16(
         arguments = [*start, *tiny, *every] if not more else ["train", *more]
         return [sys.executable, "-m", "facegan", *arguments, "--device", "cpu", "--out", str(out)]
 
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=environment)
-    process = subprocess.Popen(
-        command(tmp_path / "killed"), stderr=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stderr is not None
-    while "000000320.pt" not in process.stderr.readline():
-        assert process.poll() is None
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=ONE_THREAD)
+    process = started(command(tmp_path / "killed"), until="000000320.pt")
     process.kill()
     process.communicate()
     assert int(checkpoints(tmp_path / "killed" / "checkpoints")[-1].stem) < 1600
-    subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True, env=environment)
+    subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True, env=ONE_THREAD)
     whole, killed = (load(checkpoints(tmp_path / name / "checkpoints")[-1]) for name in ("whole", "killed"))
     for network in ("G", "D", "G_ema"):
         assert all(torch.equal(whole[network][name], killed[network][name]) for name in whole[network])
