@@ -1,9 +1,14 @@
 """Training and sampling speed of a preset, in float32 and bfloat16, in one run.
 
+plain   float32 in torch's default memory layout, as a textbook script would run
+fp32    float32, channels last
+bf16    bfloat16, channels last
+
     python benchmarks/train_step.py --preset dcgan-64 [--seconds 10] [--json]
 
-Random pixels stand in for data: reading a batch from the memory map takes about a millisecond. Refuses to run
-on a busy machine (load average above 0.5) unless --force: other processes distort the numbers.
+The cases take turns, step by step, and the median step counts, so that a machine whose speed drifts slows all
+of them alike. Random pixels stand in for data: reading a batch from the memory map takes about a millisecond.
+Refuses to run on a busy machine (load average above 0.5) unless --force: other processes distort the numbers.
 """
 
 from __future__ import annotations
@@ -12,11 +17,12 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,33 +50,47 @@ class RandomPictures:
         return self._pixels
 
 
-def per_second(work: Callable[[], int], seconds: float) -> float:
-    """How many items a second: `work` returns how many it did; two calls warm up."""
-    for _ in range(2):
-        work()
-    done, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        done += work()
-    return done / (time.perf_counter() - began)
+def seconds_each(cases: dict[str, Callable[[], None]], seconds: float) -> dict[str, float]:
+    """The median time of each case, the cases taking turns for `seconds` in all; two turns warm up."""
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    turns, began = 0, time.perf_counter()
+    while turns < 5 or time.perf_counter() - began < seconds:
+        for name, work in cases.items():
+            started = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - started)
+        turns += 1
+    return {name: statistics.median(taken[2:]) for name, taken in times.items()}
 
 
-def training_speed(run: Run, precision: str, seconds: float) -> float:
-    """Images a second through `train_step`."""
+def training_step(run: Run, precision: str, *, plain: bool = False) -> Callable[[], None]:
+    """One `train_step`; plain: in the default memory layout."""
     run = settled(replace(run, precision=cast(Precision, precision)))
     state, pictures, phases = new_state(run), cast(Dataset, RandomPictures(run)), run.loss.phases()
+    if plain:
+        for network in state.networks.values():
+            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            network.register_forward_pre_hook(_contiguous)
 
-    def step() -> int:
+    def step() -> None:
         means = train_step(state, run, pictures, phases)
         float(next(iter(means.values())))  # waits for the device
-        return run.batch
 
-    return per_second(step, seconds)
+    return step
 
 
-def sampling_speed(run: Run, precision: str, seconds: float) -> float:
-    """Pictures a second through Sampler.sample, 32 at a time."""
+def _contiguous(network: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (inputs[0].contiguous(), *inputs[1:])
+
+
+def sampling(run: Run, precision: str) -> Callable[[], None]:
+    """32 pictures through Sampler.sample."""
     sampler = Sampler(Model(build_generator(run.model).eval(), run.model), precision=precision)
-    return per_second(lambda: len(sampler.sample(range(32))), seconds)
+
+    def sample() -> None:
+        sampler.sample(range(32))
+
+    return sample
 
 
 def main() -> None:
@@ -79,7 +99,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="dcgan-64")
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each case")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--force", action="store_true")
     arguments = parser.parse_args()
@@ -94,20 +114,28 @@ def main() -> None:
         "batch": run.batch,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "machine": platform.processor() or platform.machine(),
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "amx": torch.cpu._is_amx_tile_supported(),
         "load_before": round(load, 2),
     }
-    speeds = {}
-    for precision in ("fp32", "bf16"):
-        speeds[precision] = training_speed(run, precision, arguments.seconds)
-        result[f"train_img_s_{precision}"] = round(speeds[precision], 1)
-        result[f"sample_img_s_{precision}"] = round(sampling_speed(run, precision, arguments.seconds), 1)
-    result["train_ratio_bf16"] = round(speeds["bf16"] / speeds["fp32"], 2)
+    steps = {
+        "plain": training_step(run, "fp32", plain=True),
+        "fp32": training_step(run, "fp32"),
+        "bf16": training_step(run, "bf16"),
+    }
+    taken = seconds_each(steps, arguments.seconds * len(steps))
+    for name, seconds in taken.items():
+        result[f"train_img_s_{name}"] = round(run.batch / seconds, 1)
+    result["train_ratio_bf16_plain"] = round(taken["plain"] / taken["bf16"], 2)
+    result["train_ratio_bf16_fp32"] = round(taken["fp32"] / taken["bf16"], 2)
+    samplers = {precision: sampling(run, precision) for precision in ("fp32", "bf16")}
+    for name, seconds in seconds_each(samplers, arguments.seconds).items():
+        result[f"sample_img_s_{name}"] = round(32 / seconds, 1)
     if arguments.json:
         print(json.dumps(result))
         return
     for name, value in result.items():
-        print(f"{name:20} {value}")
+        print(f"{name:24} {value}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,10 @@ class ConvT4(nn.Module):
         self.stride, self.padding = stride, stride - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(x, self.weight.to(x.dtype), stride=self.stride, padding=self.padding)
+        weight = self.weight.to(x.dtype)
+        if self.stride == 2 and _gradient_by_matmul(x, x.shape[2]):
+            return _Up.of(x, weight)
+        return F.conv_transpose2d(x, weight, stride=self.stride, padding=self.padding)
 
 
 class Conv4(nn.Module):
@@ -79,7 +82,78 @@ class Conv4(nn.Module):
         self.stride, self.padding = stride, stride - 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight.to(x.dtype), stride=self.stride, padding=self.padding)
+        weight = self.weight.to(x.dtype)
+        if self.stride == 2 and _gradient_by_matmul(x, x.shape[2] // 2):
+            return _Down.of(x, weight)
+        return F.conv2d(x, weight, stride=self.stride, padding=self.padding)
+
+
+# ---- the same two convolutions with a weight gradient that suits CPUs in bfloat16
+#
+# On 4x4 maps oneDNN takes three times as long for it in bfloat16 as one matrix product over all windows
+# (docs/decisions.md). Each is the other's adjoint, so the input gradient of one is the other; all of it can
+# be differentiated again, as gradient penalties need.
+
+
+def _gradient_by_matmul(x: Tensor, small_size: int) -> bool:
+    """Whether the weight gradient is faster as a matrix product; `small_size` is of the smaller map."""
+    on_cpu = x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    return on_cpu and small_size <= 4 and torch.is_grad_enabled()
+
+
+class _Function(torch.autograd.Function):
+    """torch's, with a typed call."""
+
+    @classmethod
+    def of(cls, x: Tensor, weight: Tensor) -> Tensor:
+        result: Tensor = cls.apply(x, weight)  # type: ignore[no-untyped-call]
+        return result
+
+
+class _Down(_Function):
+    """x [N, I, 2h, 2h], weight [O, I, 4, 4] -> [N, O, h, h]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, stride=2, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (g,), (x, weight) = gradients, ctx.saved_tensors
+        wanted_x, wanted_weight = ctx.needs_input_grad
+        return (
+            _Up.of(g, weight) if wanted_x else None,
+            _weight_gradient(small=g, large=x) if wanted_weight else None,
+        )
+
+
+class _Up(_Function):
+    """x [N, I, h, h], weight [I, O, 4, 4] -> [N, O, 2h, 2h]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv_transpose2d(x, weight, stride=2, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (g,), (x, weight) = gradients, ctx.saved_tensors
+        wanted_x, wanted_weight = ctx.needs_input_grad
+        return (
+            _Down.of(g, weight) if wanted_x else None,
+            _weight_gradient(small=x, large=g) if wanted_weight else None,
+        )
+
+
+def _weight_gradient(small: Tensor, large: Tensor) -> Tensor:
+    """small [N, S, h, h] against the 4x4 windows of large [N, L, 2h, 2h] -> [S, L, 4, 4]."""
+    count, small_channels, size, _ = small.shape
+    large_channels = large.shape[1]
+    windows = F.pad(large, (1, 1, 1, 1)).unfold(2, 4, 2).unfold(3, 4, 2)  # [N, L, h, h, 4, 4]
+    rows = windows.permute(0, 2, 3, 4, 5, 1).reshape(count * size**2, 16 * large_channels)
+    product = small.permute(0, 2, 3, 1).reshape(count * size**2, small_channels).t() @ rows
+    return product.view(small_channels, 4, 4, large_channels).permute(0, 3, 1, 2)  # [S, L, 4, 4]
 
 
 class BatchNorm(nn.BatchNorm2d):
