@@ -1,7 +1,7 @@
 """Training checkpoints: named parts in one file, written atomically, read without executing anything.
 
-    save(path, {"G": ..., "D": ..., ...})      temporary file -> fsync -> rename -> fsync of the folder
-    load(path)                                 torch.load(weights_only=True)
+    save(path, {"G": ..., "D": ..., ...})      all or nothing: see facegan.files
+    load(path)                                 checksums first, then torch.load(weights_only=True)
     checkpoints(folder)                        the finished ones, oldest first
 
 File names hold the clock: 000128000.pt was written after 128,000 images.
@@ -9,41 +9,66 @@ File names hold the clock: 000128000.pt was written after 128,000 images.
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
-from collections.abc import Callable
+import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 
 from facegan.config import UsageError, first_line
+from facegan.files import write_atomically
 
 FORMAT = 1
-# what torch.load raises on files that are not, or no longer, what it wrote
-_DAMAGE = (RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError)
+# what zipfile and torch.load raise on files that are not, or no longer, what was written
+_DAMAGE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 Parts = dict[str, Any]
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls `write(file)` so that `path` holds its old content or all of the new one, even after a crash."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _fsync_folder(path.parent)
-
-
 def save(path: Path, parts: Parts) -> None:
-    """Writes the parts: nested dictionaries and lists of tensors, numbers and strings."""
-    write_atomically(path, lambda file: torch.save({"format": FORMAT, **parts}, file))
+    """Writes the parts: nested dictionaries and lists of tensors, numbers and strings.
+
+    Raises:
+        OSError: it could not be written; an older file of that name is still there.
+    """
+
+    def write(file: IO[bytes]) -> None:
+        stream = _ErrorsKept(file)
+        torch.save({"format": FORMAT, **parts}, cast(IO[bytes], stream))
+        if stream.error:
+            raise stream.error
+
+    write_atomically(path, write)
+
+
+class _ErrorsKept:
+    """A file whose first error is kept: raised through torch's writer, it would lose its cause."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        if self.error is None:
+            try:
+                return self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Left to whoever opened the file."""
 
 
 def load(path: Path) -> Parts:
@@ -52,15 +77,18 @@ def load(path: Path) -> Parts:
     Raises:
         UsageError: damaged, not a checkpoint, or of a later format.
     """
-    with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):  # torch would try its older formats
-            raise UsageError(f"{path}: not a usable checkpoint (not a zip archive, or cut off)")
-        file.seek(0)
-        try:
+    try:
+        with open(path, "rb") as file:
+            # torch would try its older formats on what is no zip, and looks at no checksum
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise zipfile.BadZipFile(f"{damaged} was changed")
+            file.seek(0)
             parts: Parts = torch.load(file, map_location="cpu", weights_only=True)
             version = parts["format"]
-        except _DAMAGE as error:
-            raise UsageError(f"{path}: not a usable checkpoint ({first_line(error)})") from None
+    except _DAMAGE as error:
+        raise UsageError(f"{path}: not a usable checkpoint ({first_line(error)})") from None
     if version != FORMAT:
         raise UsageError(
             f"{path}: checkpoint format {version}; this version of facegan reads format {FORMAT}"
@@ -87,13 +115,3 @@ def prune(folder: Path, keep_newest: int, keep_every_images: int) -> None:
             kept_marks.add(mark)
         else:
             path.unlink()
-
-
-def _fsync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # Windows cannot open a folder to sync it
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facegan.config import UsageError
+from facegan.config import UsageError, nearest
 
 app = typer.Typer(
     name="facegan",
@@ -32,6 +32,21 @@ app = typer.Typer(
 
 # click's base class of parsing errors, found through typer: some versions bring their own copy of click
 _ParseError: Any = typer.BadParameter.__mro__[2]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number") from None
+
 
 Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run folder or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -50,7 +65,7 @@ def run(arguments: list[str]) -> int:
     try:
         return int(app(arguments, standalone_mode=False) or 0)
     except _ParseError as error:
-        return _fail(error.format_message(), 2)
+        return _fail(_parse_message(error), 2)
     except UsageError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):  # newer versions of typer return 130 themselves
@@ -60,6 +75,31 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail("not enough memory; a smaller --batch needs less", 1)
+
+
+def _parse_message(error: Any) -> str:
+    """What was given, what is allowed, and the nearest right word, of an error in the words themselves."""
+    text: str = error.format_message()
+    command: Any = getattr(error.ctx, "command", None)
+    where = "" if error.ctx is None or error.ctx.parent is None else f" {command.name}"
+    unknown = re.match(r"No such (command|option):? '?([^' ]+?)'?[. ]*(\(|Did|$)", text)
+    if unknown and unknown[1] == "command":
+        words = list(command.commands)
+        return f"no command {unknown[2]!r}: one of {', '.join(words)}{nearest(unknown[2], words)}"
+    if unknown and command is not None:
+        words = [word for parameter in command.params for word in parameter.opts]
+        return f"no option {unknown[2]}{nearest(unknown[2], words)}; facegan{where} --help lists them"
+    return text
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether numpy, torch's CPU allocator or CUDA had no memory left; the last two raise RuntimeErrors."""
+    texts = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
 
 def _fail(message: str, status: int) -> int:
@@ -107,11 +147,15 @@ def train(
     crop: Annotated[str | None, typer.Option(help="center, pad or celeba.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --resume: accept a changed config.")] = False,
-    batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(parser=_whole_number, metavar="N", help="Images a step.")
+    ] = None,
     stop_after: Annotated[
         str | None, typer.Option(help="Stop and save after this time: 90s, 20m, 2h.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the whole run.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(parser=_whole_number, metavar="N", help="Seed of the whole run.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     as_json: AsJson = False,
@@ -136,16 +180,22 @@ def train(
     run = override(
         run, [*assignments, *(_batch_settings(batch) if batch is not None else []), *(settings or [])]
     )
-    with ProgressReporter() as reporter, _interruptible() as stopped:
-        result = run_training(
-            run,
-            out,
-            resume=resume,
-            force=force,
-            stop_after_seconds=seconds,
-            stop_requested=stopped,
-            reporter=reporter,
-        )
+    try:
+        with ProgressReporter() as reporter, _interruptible() as stopped:
+            result = run_training(
+                run,
+                out,
+                resume=resume,
+                force=force,
+                stop_after_seconds=seconds,
+                stop_requested=stopped,
+                reporter=reporter,
+            )
+    except OSError as error:
+        if RunFolder(out).exists():
+            how = f"{error.strerror or error}; what was saved before is kept: once there is room, "
+            raise OSError(error.errno, f"{how}facegan train --out {out} --resume", error.filename) from error
+        raise
     if not result.finished:
         _say(f"saved; go on with: facegan train --out {out} --resume")
     _print({"run": str(out), "images_seen": result.images_seen, "finished": result.finished}, as_json)
@@ -156,11 +206,18 @@ def generate(
     seeds: Annotated[str, typer.Option(help="Ranges and lists: 0-63, 1,5,9-12.")] = "0-15",
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("faces"),
     model: Model = "dcgan-64",
-    psi: Annotated[float, typer.Option(help="Truncation: 1 is the whole variety, 0 the average face.")] = 0.7,
+    psi: Annotated[
+        float,
+        typer.Option(
+            parser=_number, metavar="X", help="Truncation: 1 is the whole variety, 0 the average face."
+        ),
+    ] = 0.7,
     noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",
     as_grid: Annotated[bool, typer.Option("--grid", help="One grid.png instead of single pictures.")] = False,
     file_format: Annotated[str, typer.Option("--format", help="png, jpg or webp.")] = "png",
-    batch: Annotated[int, typer.Option(help="Pictures made at once.")] = 32,
+    batch: Annotated[
+        int, typer.Option(parser=_whole_number, metavar="N", help="Pictures made at once.")
+    ] = 32,
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: AsJson = False,

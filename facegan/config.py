@@ -50,6 +50,18 @@ def choose(what: str, given: str, allowed: Iterable[str]) -> str:
     return given
 
 
+def parse_json(text: str) -> Any:
+    """What the JSON text says, from a file that may hold anything.
+
+    Raises:
+        ValueError: not JSON; also where Python's reader gives up on its depth.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def to_json(config: Any) -> Json:
     """The config as nested dictionaries that `json.dumps` takes; tuples become lists."""
     plain: Json = json.loads(json.dumps(dataclasses.asdict(config)))

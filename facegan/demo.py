@@ -11,6 +11,7 @@ import numpy as np
 
 from facegan import models
 from facegan.data import DataConfig
+from facegan.files import require_writable
 from facegan.images import Pixels, Provenance, grid, save
 from facegan.networks.dcgan import DCGANConfig
 from facegan.presets import Intervals, Run, preset
@@ -84,6 +85,7 @@ def demo(
     Raises:
         KeyboardInterrupt: a request to stop before the training began.
     """
+    require_writable(out, "--out")
     out.mkdir(parents=True, exist_ok=True)
     faces, film, folder = out / "faces.png", out / "walk.mp4", RunFolder(new_run_folder(out))
     sampler = Sampler(models.load(MODEL))

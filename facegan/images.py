@@ -25,6 +25,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from facegan.config import UsageError, choose, first_line
+from facegan.files import write_atomically
 
 Pixels = npt.NDArray[np.uint8]
 Crop = Literal["center", "pad", "celeba"]
@@ -168,6 +169,7 @@ def save(path: str | os.PathLike[str], pixels: Pixels, provenance: Provenance | 
 
     Raises:
         UsageError: unknown suffix, or a picture with alpha into a JPEG.
+        OSError: it could not be written; nothing was.
     """
     path = Path(path)
     kind = save_format(path)
@@ -177,7 +179,9 @@ def save(path: str | os.PathLike[str], pixels: Pixels, provenance: Provenance | 
     options: dict[str, Any] = {"JPEG": {"quality": 95}, "WEBP": {"quality": 95, "method": 4}}.get(kind, {})
     if provenance is not None:
         options |= _metadata(kind, provenance)
-    image.save(path, kind, **options)
+    encoded = io.BytesIO()
+    image.save(encoded, kind, **options)
+    write_atomically(path, lambda file: file.write(encoded.getbuffer()), durable=False)
 
 
 def read_provenance(path: str | os.PathLike[str]) -> Provenance | None:

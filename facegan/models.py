@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 
-from facegan.checkpoint import write_atomically
 from facegan.config import UsageError, first_line, from_json, nearest, to_json
+from facegan.files import write_atomically
 from facegan.networks import Generator, NetworkConfig, build_generator
 
 FORMAT = 1

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from facegan.config import UsageError, choose
+from facegan.files import require_writable
 from facegan.images import SAVE_FORMATS, Provenance, grid, save
 from facegan.synthesis import Sampler
 
@@ -25,9 +26,10 @@ def write_pictures(
     """Writes OUT/seed0000.png ... as they are made, and returns how many; memory does not grow with it.
 
     Raises:
-        UsageError: unknown format or noise mode, a seed out of range.
+        UsageError: unknown format or noise mode, a seed out of range, an unwritable place.
     """
     suffix = _suffix(file_format)
+    require_writable(out, "--out")
     count = 0
     for seed, picture in sampler.stream(seeds, psi, noise):
         if not count:
@@ -51,13 +53,15 @@ def write_grid(
     """Writes OUT/grid.png with all seeds, near-square, and returns its path.
 
     Raises:
-        UsageError: unknown format or noise mode, a seed out of range, more than MAX_GRID pictures.
+        UsageError: unknown format or noise mode, a seed out of range, more than MAX_GRID pictures, an
+            unwritable place.
     """
     suffix = _suffix(file_format)
     if len(seeds) > MAX_GRID:
         raise UsageError(
             f"--grid with {len(seeds):,} pictures: at most {MAX_GRID:,}; leave --grid out for single files"
         )
+    require_writable(out, "--out")
     pixels = grid(sampler.sample(seeds, psi, noise))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"grid{suffix}"

@@ -15,6 +15,8 @@ from facegan.losses import Loss, NonSaturating, WassersteinGP
 from facegan.networks import NetworkConfig
 from facegan.networks.dcgan import DCGANConfig
 
+MAX_BATCH = 65_536
+
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -84,6 +86,8 @@ class Run:
     def __post_init__(self) -> None:
         if self.micro_batch < 1 or self.batch < 1 or self.batch % self.micro_batch:
             raise UsageError(f"batch {self.batch}: must be a multiple of micro_batch {self.micro_batch}")
+        if self.batch > MAX_BATCH:
+            raise UsageError(f"batch {self.batch}: at most {MAX_BATCH:,}")
         if isinstance(self.loss, WassersteinGP) and self.model.d_norm == "batch":
             raise UsageError(
                 "loss wgan-gp: its penalty is of single images, which BatchNorm in D mixes; "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from facegan.config import UsageError, choose
+from facegan.files import replaced
 from facegan.images import Pixels
 
 # suffix -> codec, pixel format, options of the codec, options of the file
@@ -44,7 +45,7 @@ def write_film(path: Path, frames: Iterable[Pixels], *, fps: int, description: s
         raise UsageError("films need PyAV: pip install av") from None
     codec, pixel_format, codec_options, file_options = _FORMATS[path.suffix.lower()]
     written = 0
-    with av.open(str(path), "w", options=file_options) as container:
+    with replaced(path) as partial, av.open(str(partial), "w", options=file_options) as container:
         container.metadata["comment"] = description
         stream: Any = container.add_stream(codec, rate=Fraction(fps), options=codec_options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format

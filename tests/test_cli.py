@@ -84,9 +84,15 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["frob"], "No such command"),
+        (["frob"], "no command 'frob': one of demo, train, generate, models"),
+        (["genrate"], "did you mean 'generate'"),
+        (["--verson"], "did you mean '--version'"),
         (["generate", "--sedes", "3"], "--seeds"),
-        (["generate", "--psi", "much"], "--psi"),
+        (["generate", "--psi", "much"], "'--psi': 'much' is not a number"),
+        (["generate", "--batch", "1.5"], "'--batch': '1.5' is not a whole number"),
+        (["generate", "--psi"], "requires an argument"),
+        (["generate", "faces"], "unexpected extra argument"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--batch", "1000000"], "at most 65,536"),
         (["generate", "--seeds", "5-3"], "write 3-5"),
         (["generate", "--seeds", "4294967296"], "0 to 4294967295"),
         (["generate", "--model", "dcgn-64"], "did you mean 'dcgan-64'"),
@@ -199,12 +205,46 @@ def test_models_lists_the_shipped_ones(capsys: pytest.CaptureFixture[str]) -> No
     assert "hf://" in capsys.readouterr().out
 
 
-def test_an_unwritable_place_is_one_line_and_exit_1(
-    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "--model", "RUN"],
+        ["generate", "--model", "RUN", "--grid"],
+        ["train", "--preset", "dcgan-32"],
+        ["demo"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+@pytest.mark.parametrize("place", ["file", "file/below", "read-only"])
+def test_an_unwritable_place_is_wrong_use(
+    arguments: list[str],
+    place: str,
+    tiny_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Before any work is done. Tests may run as root, who may write anywhere: os.access is made to refuse."""
     (tmp_path / "file").touch()
-    assert cli.run(["generate", "--model", str(tiny_run), "--out", str(tmp_path / "file" / "x")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "read-only").mkdir()
+    if place == "read-only":
+        monkeypatch.setattr("facegan.files.os.access", lambda path, mode: not mode & os.W_OK)
+    words = [str(tiny_run) if word == "RUN" else word for word in arguments]
+    said = one_line(capsys, [*words, "--out", str(tmp_path / place)])
+    assert "--out" in said
+    assert "choose another place" in said
+    assert list((tmp_path / "read-only").iterdir()) == []
+
+
+def test_too_little_memory_is_one_line_and_exit_1(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        torch.empty(2**60)
+
+    monkeypatch.setattr(Sampler, "stream", fail)
+    assert cli.run(["generate", "--model", str(tiny_run), "--out", str(tmp_path)]) == 1
+    assert "not enough memory; a smaller --batch" in capsys.readouterr().err
 
 
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}

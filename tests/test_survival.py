@@ -87,7 +87,7 @@ def test_a_forced_resume_that_fails_leaves_the_run_as_it_was(tiny_run_config: Ru
     train(replace(tiny_run_config, total_images=16), out)
     before = (out / "run.json").read_text()
     wider = replace(tiny_run_config, model=replace(tiny_run_config.model, g_base_channels=8))
-    with pytest.raises(UsageError, match="does not fit"):
+    with pytest.raises(UsageError, match=r"other networks \(model\.g_base_channels: 4 -> 8\)"):
         train(wider, out, resume=True, force=True)
     lost = replace(tiny_run_config, data=replace(tiny_run_config.data, path=str(tmp_path / "nowhere")))
     with pytest.raises(UsageError, match="no such folder"):

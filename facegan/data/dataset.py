@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from facegan.config import UsageError
+from facegan.config import UsageError, parse_json
 from facegan.data.labels import Labels, read_labels
-from facegan.data.source import Source, open_source
+from facegan.data.source import Entry, Source, open_source, reason
+from facegan.files import require_writable, write_atomically
 from facegan.images import Crop, Pixels, decode, fit
 from facegan.randomness import Purpose, numpy_generator
 
@@ -57,24 +58,34 @@ class Dataset:
     `key` names the content: manifest, resolution, crop and channels.
     """
 
-    def __init__(self, store: _Store, path: Path, *, mirror: bool) -> None:
+    def __init__(self, store: _Store, source: Source, *, mirror: bool) -> None:
+        path = source.path
         self._store, self._path = store, path
         self.name = path.name.removesuffix(".zip")
         self.mirror = mirror
         self.key: str = store.index["key"]
         self.names: list[str] = store.index["names"]
-        self.skipped: dict[str, str] = store.index["skipped"]
+        self.skipped: dict[str, str] = source.left_out | store.index["skipped"]
 
-    @cached_property
+    @property
     def labels(self) -> list[Labels]:
         """The labels of each picture of `names`, read when they are first asked for; {} where there are none.
 
         Raises:
             UsageError: a label file cannot be read.
         """
+        return self._labels_and_problems[0]
+
+    @property
+    def label_problems(self) -> dict[str, str]:
+        """What was wrong with the labels: lines without sense, pictures without labels and the reverse."""
+        return self._labels_and_problems[1]
+
+    @cached_property
+    def _labels_and_problems(self) -> tuple[list[Labels], dict[str, str]]:
         with open_source(self._path) as source:
-            found = read_labels(source)
-        return [found.get(name, {}) for name in self.names]
+            found, problems = read_labels(source)
+        return [found.get(name, {}) for name in self.names], problems
 
     def __len__(self) -> int:
         """Number of pictures, mirrored ones included."""
@@ -120,7 +131,7 @@ def open_dataset(
     Sets whose map would be larger than `cache_limit_gb` are decoded on the fly instead.
 
     Raises:
-        UsageError: no such data, or no usable picture in it.
+        UsageError: no such data, or no usable picture in it; a cache that cannot be written to.
     """
     path = STARTER_PATH if config.path == STARTER else Path(config.path)
     source = open_source(path)
@@ -131,7 +142,7 @@ def open_dataset(
     else:
         with source:
             store = _MappedStore(source, shape, config.crop, cache or default_cache(), progress)
-    return Dataset(store, path, mirror=config.mirror)
+    return Dataset(store, source, mirror=config.mirror)
 
 
 def default_cache() -> Path:
@@ -166,12 +177,15 @@ class _MappedStore(_Store):
     ) -> None:
         key = _key(source, shape, crop)
         folder = cache / "datasets"
-        folder.mkdir(parents=True, exist_ok=True)
         pixels_path, index_path = folder / f"{key}.u8", folder / f"{key}.json"
-        with FileLock(folder / f"{key}.lock"):
-            index = _finished_index(index_path, pixels_path, shape)
-            if index is None:
-                index = _build(source, shape, crop, key, pixels_path, index_path, progress)
+        index = _finished_index(index_path, pixels_path, shape)
+        if index is None:
+            require_writable(folder, "data cache (FACEGAN_CACHE names another)")
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f"{key}.lock"):
+                index = _finished_index(index_path, pixels_path, shape)  # another process may have built it
+                if index is None:
+                    index = _build(source, shape, crop, key, pixels_path, index_path, progress)
         self.index = index
         self._pixels = np.memmap(pixels_path, np.uint8, "r", shape=(len(index["names"]), *shape))
 
@@ -186,21 +200,26 @@ class _DecodedStore(_Store):
     def __init__(self, source: Source, shape: tuple[int, int, int], crop: Crop) -> None:
         self._source, self._shape, self._crop = source, shape, crop
         self._threads = ThreadPoolExecutor(os.cpu_count())
-        names, skipped = [], {}
-        for name, result in _decoded(source, shape, crop, self._threads):
+        self._entries: list[Entry] = []
+        skipped: dict[str, str] = {}
+        for entry, result in _decoded(source, shape, crop, self._threads):
             if isinstance(result, str):
-                skipped[name] = result
+                skipped[entry.name] = result
             else:
-                names.append(name)
+                self._entries.append(entry)
+        names = [entry.name for entry in self._entries]
         _require_usable(source, names, skipped)
         self.index = {"key": _key(source, shape, crop), "names": names, "skipped": skipped}
 
     def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        names = [self.index["names"][number] for number in numbers]
-        return np.stack(list(self._threads.map(self._one, names)))
+        return np.stack(list(self._threads.map(self._one, [self._entries[number] for number in numbers])))
 
-    def _one(self, name: str) -> Pixels:
-        return _decode_one(self._source, name, self._shape, self._crop)
+    def _one(self, entry: Entry) -> Pixels:
+        try:
+            return _decode_one(self._source, entry, self._shape, self._crop)
+        except Exception as error:
+            what = f"its {entry.name} has become unreadable: {reason(error)}"
+            raise OSError(None, what, str(self._source.path)) from error
 
 
 def _key(source: Source, shape: tuple[int, int, int], crop: Crop) -> str:
@@ -212,7 +231,7 @@ def _finished_index(
     index_path: Path, pixels_path: Path, shape: tuple[int, int, int]
 ) -> dict[str, Any] | None:
     try:
-        index: dict[str, Any] = json.loads(index_path.read_text())
+        index: dict[str, Any] = parse_json(index_path.read_text())
         complete = {"key", "skipped"} <= index.keys()
         complete &= pixels_path.stat().st_size == len(index["names"]) * int(np.prod(shape))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -231,19 +250,21 @@ def _build(
 ) -> dict[str, Any]:
     names: list[str] = []
     skipped: dict[str, str] = {}
+
+    def write(file: IO[bytes]) -> None:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for done, (entry, result) in enumerate(_decoded(source, shape, crop, threads), 1):
+                if isinstance(result, str):
+                    skipped[entry.name] = result
+                else:
+                    names.append(entry.name)
+                    file.write(result.tobytes())
+                if progress:
+                    progress(done, len(source.pictures))
+        _require_usable(source, names, skipped)
+
     index_path.unlink(missing_ok=True)
-    with open(pixels_path, "wb") as file, ThreadPoolExecutor(os.cpu_count()) as threads:
-        for done, (name, result) in enumerate(_decoded(source, shape, crop, threads), 1):
-            if isinstance(result, str):
-                skipped[name] = result
-            else:
-                names.append(name)
-                file.write(result.tobytes())
-            if progress:
-                progress(done, len(source.pictures))
-        file.flush()
-        os.fsync(file.fileno())
-    _require_usable(source, names, skipped)
+    write_atomically(pixels_path, write)
     index = {
         "key": key,
         "source": str(source.path),
@@ -252,38 +273,35 @@ def _build(
         "names": names,
         "skipped": skipped,
     }
-    partial = index_path.with_suffix(".partial")
-    partial.write_text(json.dumps(index))
-    partial.replace(index_path)
+    write_atomically(index_path, lambda file: file.write(json.dumps(index).encode()))
     return index
 
 
 def _decoded(
     source: Source, shape: tuple[int, int, int], crop: Crop, threads: ThreadPoolExecutor
-) -> Iterator[tuple[str, Pixels | str]]:
-    """(name, pixels [C, H, W] or the reason why there are none), in order, a bounded number ahead."""
+) -> Iterator[tuple[Entry, Pixels | str]]:
+    """(entry, pixels [C, H, W] or the reason why there are none), in order, a bounded number ahead."""
 
-    def attempt(name: str) -> Pixels | str:
+    def attempt(entry: Entry) -> Pixels | str:
         try:
-            return _decode_one(source, name, shape, crop)
+            return _decode_one(source, entry, shape, crop)
         except Exception as error:  # whatever is wrong with one file must not end the run; it is reported
-            return f"{type(error).__name__}: {error}"
+            return reason(error)
 
-    names = [entry.name for entry in source.pictures]
-    for start in range(0, len(names), _DECODE_AHEAD):
-        chunk = names[start : start + _DECODE_AHEAD]
+    for start in range(0, len(source.pictures), _DECODE_AHEAD):
+        chunk = source.pictures[start : start + _DECODE_AHEAD]
         yield from zip(chunk, threads.map(attempt, chunk), strict=True)
 
 
-def _decode_one(source: Source, name: str, shape: tuple[int, int, int], crop: Crop) -> Pixels:
-    pixels = fit(decode(source.read(name), shape[0]), shape[1], crop)
+def _decode_one(source: Source, entry: Entry, shape: tuple[int, int, int], crop: Crop) -> Pixels:
+    pixels = fit(decode(source.read(entry), shape[0]), shape[1], crop)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _require_usable(source: Source, names: list[str], skipped: dict[str, str]) -> None:
     if not names:
-        name, reason = next(iter(skipped.items()))
-        raise UsageError(f"{source.path}: none of its {len(skipped)} pictures is usable; {name}: {reason}")
+        name, why = next(iter(skipped.items()))
+        raise UsageError(f"{source.path}: none of its {len(skipped)} pictures is usable; {name}: {why}")
 
 
 @lru_cache(maxsize=2)

@@ -8,83 +8,116 @@ sub-folders            cat/1.png -> {"class": "cat"}, where none of the files is
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
+from collections.abc import Iterator
 from typing import Any
 
-from facegan.config import UsageError, first_line
-from facegan.data.source import Source
+from facegan.config import UsageError, parse_json
+from facegan.data.source import Source, reason
 
 Labels = dict[str, Any]
+# (where in the file, name of the picture, its labels or what is wrong with them)
+_Line = tuple[str, str, Labels | str]
 
 
-def read_labels(source: Source) -> dict[str, Labels]:
-    """Labels by picture name; pictures without any have no entry.
+def read_labels(source: Source) -> tuple[dict[str, Labels], dict[str, str]]:
+    """Labels by picture name, and what was wrong: by place in the label files, or by picture.
+
+    Pictures without labels have no entry. A broken line costs its own picture's labels, not the run.
 
     Raises:
-        UsageError: a label file cannot be read from its zip (damaged or encrypted).
+        UsageError: a label file cannot be read at all.
     """
-    readers = {
-        "metadata.jsonl": _metadata_jsonl,
-        "dataset.json": _dataset_json,
-        "list_attr_celeba.txt": _celeba_attributes,
-    }
     if not source.label_files:
-        return _folders_as_classes(source)
+        return _folders_as_classes(source), {}
     labels: dict[str, Labels] = {}
+    places: dict[str, str] = {}
+    problems: dict[str, str] = {}
     for entry in source.label_files:
+        kind = entry.name.removeprefix(source.root)
         try:
-            text = source.read(entry.name).decode("utf-8-sig", errors="replace")
-        except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-            raise UsageError(f"{source.path}: cannot read its {entry.name} ({first_line(error)})") from None
-        for name, values in readers[entry.name.removeprefix(source.root)](text).items():
-            labels.setdefault(name, {}).update(values)
-    found = {}
+            text = source.read(entry).decode("utf-8-sig", errors="replace")
+        except Exception as error:  # a damaged or encrypted zip can answer with nearly any of them
+            raise UsageError(f"{source.path}: cannot read its {entry.name} ({reason(error)})") from None
+        for place, name, values in _READERS[kind](text):
+            if isinstance(values, str):
+                problems[f"{entry.name}, {place}"] = values
+            else:
+                labels.setdefault(name, {}).update(values)
+                places[name] = f"{entry.name}, {place}"
+    found: dict[str, Labels] = {}
     for picture in source.pictures:
         name = picture.name.removeprefix(source.root)
         # a label file may name its pictures without their folders, as CelebA's does
-        found[picture.name] = labels.get(name) or labels.get(name.rsplit("/", 1)[-1], {})
-    return {name: values for name, values in found.items() if values}
+        known = name if name in labels else name.rsplit("/", 1)[-1]
+        places.pop(known, None)
+        if labels.get(known):
+            found[picture.name] = labels[known]
+        elif labels:
+            problems[picture.name] = "has no labels"
+    problems |= {place: f"labels {name!r}, which is not there" for name, place in places.items()}
+    return found, problems
 
 
 def _folders_as_classes(source: Source) -> dict[str, Labels]:
     relative = {entry.name: entry.name.removeprefix(source.root) for entry in source.pictures}
     classes = {name: path.split("/", 1)[0] for name, path in relative.items() if "/" in path}
-    return (
-        {name: {"class": folder} for name, folder in classes.items()}
-        if len(set(classes.values())) > 1
-        else {}
-    )
+    several = len(set(classes.values())) > 1
+    return {name: {"class": folder} for name, folder in classes.items()} if several else {}
 
 
-def _metadata_jsonl(text: str) -> dict[str, Labels]:
-    labels = {}
-    for line in text.split("\n"):
+def _metadata_jsonl(text: str) -> Iterator[_Line]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        place = f"line {number}"
         try:
-            values = json.loads(line)
-            labels[str(values.pop("file_name"))] = values
-        except (ValueError, KeyError, AttributeError, TypeError):
-            continue  # a broken line costs its own picture's labels, not the run
-    return labels
+            values = parse_json(line)
+        except ValueError:
+            yield place, "", "not JSON"
+            continue
+        if not isinstance(values, dict) or not isinstance(values.get("file_name"), str):
+            yield place, "", "not an object with a file_name"
+        else:
+            yield place, values.pop("file_name"), values
 
 
-def _dataset_json(text: str) -> dict[str, Labels]:
+def _dataset_json(text: str) -> Iterator[_Line]:
     try:
-        pairs = json.loads(text)["labels"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    pairs = pairs if isinstance(pairs, list) else []
-    good = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
-    return {str(name): {"class": value} for name, value in good}
+        data = parse_json(text)
+    except ValueError:
+        yield "all of it", "", "not JSON"
+        return
+    pairs = data.get("labels") if isinstance(data, dict) else data
+    if pairs is None:  # NVIDIA's tools write null for a set without labels
+        return
+    if not isinstance(pairs, list):
+        yield "labels", "", "not a list"
+        return
+    for number, pair in enumerate(pairs, 1):
+        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str):
+            yield f"label {number}", pair[0], {"class": pair[1]}
+        else:
+            yield f"label {number}", "", "not a pair of name and class"
 
 
-def _celeba_attributes(text: str) -> dict[str, Labels]:
+def _celeba_attributes(text: str) -> Iterator[_Line]:
     lines = text.splitlines()
-    names = lines[1].split() if len(lines) > 1 else []
-    labels = {}
-    for line in lines[2:]:
+    attributes = lines[1].split() if len(lines) > 1 else []
+    if not attributes:
+        yield "line 2", "", "no names of attributes"
+        return
+    for number, line in enumerate(lines[2:], 3):
         name, *values = line.split() or [""]
-        if names and len(values) == len(names):
-            labels[name] = {attribute: value == "1" for attribute, value in zip(names, values, strict=True)}
-    return labels
+        if not name:
+            continue
+        if len(values) == len(attributes) and set(values) <= {"1", "-1"}:
+            yield f"line {number}", name, {a: v == "1" for a, v in zip(attributes, values, strict=True)}
+        else:
+            yield f"line {number}", name, f"not a name and {len(attributes)} times 1 or -1"
+
+
+_READERS = {
+    "metadata.jsonl": _metadata_jsonl,
+    "dataset.json": _dataset_json,
+    "list_attr_celeba.txt": _celeba_attributes,
+}

@@ -2,13 +2,14 @@
 
 with open_source("faces.zip") as source:
     for entry in source.pictures:
-        data = source.read(entry.name)
+        data = source.read(entry)
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import threading
 import zipfile
 from abc import ABC, abstractmethod
@@ -16,10 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from facegan.config import UsageError
+from facegan.config import UsageError, first_line
 from facegan.images import READ_SUFFIXES
 
 LABEL_FILES = ("metadata.jsonl", "dataset.json", "list_attr_celeba.txt")
+MAX_FILE_BYTES = 256 * 2**20  # of one file; in a zip, unpacked
+# what a user would expect to be read: left out by name, not passed over in silence
+_OTHER_PICTURES = (
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".ppm", ".tga", ".tif", ".tiff"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,20 +41,36 @@ class Source(ABC):
     """The files of a folder or zip, in the order of their names; `read` may be called from threads.
 
     `root` is the one top folder that all pictures share, with its slash, or nothing: names of labels and
-    classes are relative to it.
+    classes are relative to it. `left_out` holds the pictures that are not read, with the reason.
     """
 
-    def __init__(self, path: Path, entries: list[Entry]) -> None:
-        self.path = path
+    def __init__(self, path: Path, entries: list[Entry], left_out: dict[str, str]) -> None:
+        self.path, self.left_out = path, left_out
         entries = sorted(entries, key=lambda entry: entry.name)
         self.pictures = [e for e in entries if e.name.lower().endswith(READ_SUFFIXES)]
+        for entry in entries:
+            if entry.name.lower().endswith(_OTHER_PICTURES):
+                left_out[entry.name] = "only PNG, JPEG and WebP are read; convert it first"
         self.root = _shared_folder([entry.name for entry in self.pictures])
         self.label_files = [e for e in entries if e.name.removeprefix(self.root) in LABEL_FILES]
         if not self.pictures:
-            raise UsageError(f"{path}: no pictures in it ({', '.join(READ_SUFFIXES)})")
+            name, reason = next(iter(left_out.items()), ("", ""))
+            example = f"; {name}: {reason}" if name else ""
+            raise UsageError(f"{path}: no pictures in it ({', '.join(READ_SUFFIXES)}){example}")
+
+    def read(self, entry: Entry) -> bytes:
+        """The content of one file.
+
+        Raises:
+            ValueError: larger than MAX_FILE_BYTES.
+            Exception: whatever the system or the zip has to say of an unreadable one.
+        """
+        if entry.size > MAX_FILE_BYTES:
+            raise ValueError(f"{entry.size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+        return self._content(entry.name)
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
+    def _content(self, name: str) -> bytes:
         """The content of one file."""
 
     @abstractmethod
@@ -72,21 +94,40 @@ class Source(ABC):
 
 
 class FolderSource(Source):
-    """All files below a folder; hidden ones and links to folders are left out."""
+    """All files below a folder, hidden ones left out; links are followed, each folder is read once."""
 
     def __init__(self, path: Path) -> None:
-        entries = []
-        for parent, folders, names in os.walk(path):
-            folders[:] = [name for name in folders if not _is_hidden(name)]
-            for name in names:
-                file = Path(parent, name)
-                if not _is_hidden(name) and file.is_file():
-                    stat = file.stat()
-                    entries.append(Entry(file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns))
-        super().__init__(path, entries)
+        entries: list[Entry] = []
+        left_out: dict[str, str] = {}
 
-    def read(self, name: str) -> bytes:
-        """The content of one file."""
+        def unreadable(error: OSError) -> None:
+            left_out[Path(str(error.filename)).relative_to(path).as_posix()] = reason(error)
+
+        seen = {_identity(path.stat())}
+        for parent, folders, files in os.walk(path, followlinks=True, onerror=unreadable):
+            # a folder comes before links to it
+            folders.sort(key=lambda name: (os.path.islink(os.path.join(parent, name)), name))
+            found, folders[:] = [*folders, *files], []
+            for name in found:
+                file = Path(parent, name)
+                relative = file.relative_to(path).as_posix()
+                if _is_hidden(name):
+                    continue
+                try:
+                    status = file.stat()
+                except OSError as error:
+                    left_out[relative] = reason(error)
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    entries.append(Entry(relative, status.st_size, status.st_mtime_ns))
+                elif stat.S_ISDIR(status.st_mode) and _identity(status) in seen:
+                    left_out[relative] = "leads to a folder that is read already"
+                elif stat.S_ISDIR(status.st_mode):
+                    seen.add(_identity(status))
+                    folders.append(name)
+        super().__init__(path, entries, left_out)
+
+    def _content(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
 
     def close(self) -> None:
@@ -94,25 +135,48 @@ class FolderSource(Source):
 
 
 class ZipSource(Source):
-    """All files in a zip."""
+    """All files in a zip. Nothing is ever unpacked to the disk, whatever its names say."""
 
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise UsageError(f"{path}: not a usable zip file ({error})") from None
+        except Exception as error:  # a damaged directory can end in nearly any of them
+            raise UsageError(f"{path}: not a usable zip file ({reason(error)})") from None
         self._lock = threading.Lock()
-        infos = [i for i in self._zip.infolist() if not i.is_dir() and not _is_hidden(i.filename)]
-        super().__init__(path, [Entry(info.filename, info.file_size, info.CRC) for info in infos])
+        entries: dict[str, Entry] = {}
+        left_out: dict[str, str] = {}
+        for info in self._zip.infolist():
+            name = info.filename
+            if info.is_dir() or _is_hidden(name):
+                continue
+            if name.startswith("/") or ".." in name.split("/"):
+                left_out[name] = "its name leads out of the zip"
+                continue
+            if name in entries:
+                left_out[f"{name} (an earlier one)"] = "the zip has a later file of the same name"
+            entries[name] = Entry(name, info.file_size, info.CRC)
+        try:
+            super().__init__(path, list(entries.values()), left_out)
+        except UsageError:
+            self.close()
+            raise
 
-    def read(self, name: str) -> bytes:
-        """The content of one file."""
+    def _content(self, name: str) -> bytes:
         with self._lock:
             return self._zip.read(name)
 
     def close(self) -> None:
         """Closes the zip."""
         self._zip.close()
+
+
+def reason(error: BaseException) -> str:
+    """What was wrong, in one line, without the name of the file."""
+    return str(error.strerror) if isinstance(error, OSError) and error.strerror else first_line(error)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _shared_folder(names: list[str]) -> str:
@@ -123,7 +187,9 @@ def _shared_folder(names: list[str]) -> str:
 
 def _is_hidden(name: str) -> bool:
     """Whether a part of the name is hidden, or the junk folder that macOS puts into zips."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return any(
+        (part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/")
+    )
 
 
 def open_source(path: Path) -> Source:
@@ -134,8 +200,10 @@ def open_source(path: Path) -> Source:
     """
     if path.is_dir():
         return FolderSource(path)
-    if path.is_file():
+    if path.is_file() and zipfile.is_zipfile(path):
         return ZipSource(path)
+    if path.is_file():
+        raise UsageError(f"{path}: not a usable zip file (of another kind, or cut off)")
     raise UsageError(
         f"data {str(path)!r}: no such folder or zip file; `starter` is the set that comes with facegan"
     )

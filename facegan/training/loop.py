@@ -25,6 +25,7 @@ from torch import Tensor
 
 from facegan.config import UsageError, differences
 from facegan.data import Dataset, open_dataset
+from facegan.files import require_writable
 from facegan.images import grid, to_float
 from facegan.losses import Phase, Player
 from facegan.models import Card, Model
@@ -171,15 +172,18 @@ def train(
 
     Raises:
         UsageError: `out` holds a run already (without resume) or none (with it), or the stored one has
-            another config or other data (without force); another process trains in `out`; no usable data.
+            other networks, or another config or other data (without force); another process trains in
+            `out`, or it cannot be written to; no usable data.
+        OSError: a file could not be written; what was saved before is still there.
         FloatingPointError: a loss or a weight is not finite any more; nothing of it was saved.
         KeyboardInterrupt: a request to stop while the data is still being read.
     """
     folder, run = RunFolder(Path(out)), settled(run)
-    if not resume:
+    require_writable(folder.path, "--out")
+    if resume:
+        folder.require_same(run, force=force)
+    else:
         folder.require_new()
-    elif not force:
-        folder.require_same(run)
 
     def read(done: int, total: int) -> None:
         if stop_requested():
@@ -197,8 +201,11 @@ def train(
             folder.resumed(run, state.images_seen)
         else:
             folder.start(run)
+        skipped = folder.write_skipped(dataset.skipped)
         if reporter:
             reporter.start(run, dataset, state.images_seen, stop_after_seconds)
+            if skipped:
+                reporter.wrote(skipped)
         _Stretch(run, folder, dataset, state, reporter).train(stop_after_seconds, stop_requested)
     return Result(state.images_seen, state.images_seen >= run.total_images)
 
@@ -208,6 +215,8 @@ def _load_newest(
 ) -> None:
     parts = folder.newest_checkpoint(warn=reporter.warn if reporter else lambda message: None)
     if parts is None:
+        if reporter:
+            reporter.warn("no checkpoint yet: starting from the beginning")
         return
     changed = differences(parts.get("data", {}), dataset.identity())
     if changed and not force:
@@ -240,7 +249,7 @@ class _Stretch:
             steps += 1
             if self.reporter:
                 self.reporter.step(state.images_seen)
-            if self._passed(intervals.log_images):
+            if self._passed(intervals.log_images) or state.images_seen >= run.total_images:
                 now = time.monotonic()
                 self._tick(images_per_second=steps * run.batch / (now - tick_began), seconds=now - began)
                 tick_began, steps = now, 0

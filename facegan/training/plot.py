@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from facegan.images import save
 
 SIZE = (960, 480)
 MARGIN = (64, 40, 24, 48)  # left, top, right, bottom
@@ -49,7 +52,7 @@ def plot_losses(log: list[dict[str, Any]], path: Path) -> None:
         draw.line(curve, fill=colour, width=2, joint="curve")
         draw.text((x_legend, 14), name, fill=colour, font=font)
         x_legend += draw.textlength(name, font=font) + 24
-    image.save(path)
+    save(path, np.asarray(image))
 
 
 def _round_up(value: float) -> float:

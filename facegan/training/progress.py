@@ -65,10 +65,20 @@ class ProgressReporter:
             f"{model.architecture} {model.resolution} px on {len(dataset):,} pictures of {dataset.name}"
             f"{' (mirrored ones included)' if dataset.mirror else ''}"
             f"{f', from {images_seen:,} images on' if images_seen else ''}",
+            markup=False,
             highlight=False,
+            soft_wrap=True,
         )
+        if images_seen >= run.total_images:
+            self.console.print(
+                f"the run is finished: it has seen its {run.total_images:,} images; to go on, raise it with "
+                f"--set total_images=N --force",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
         for name, reason in list(dataset.skipped.items())[:5]:
-            self.console.print(f"left out {name}: {reason}", markup=False, highlight=False)
+            self.console.print(f"left out {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
         if len(dataset.skipped) > 5:
             self.console.print(f"... and {len(dataset.skipped) - 5:,} more left out", highlight=False)
         if self._reading is not None:

@@ -5,6 +5,7 @@ log.jsonl              one line a log interval: images_seen, seconds, images_per
 samples/*.jpg          grids of the EMA generator at fixed seeds
 losses.png             the loss curves
 checkpoints/*.pt       everything a resume needs
+skipped.jsonl          the pictures that were left out, with the reason; missing where there are none
 model.safetensors      the newest EMA generator
 """
 
@@ -19,8 +20,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from facegan import checkpoint
-from facegan.checkpoint import Parts, write_atomically
-from facegan.config import UsageError, differences, from_json, to_json
+from facegan.checkpoint import Parts
+from facegan.config import UsageError, differences, from_json, parse_json, to_json
+from facegan.files import append_line, clear_partial, write_atomically
 from facegan.images import Pixels, Provenance, save
 from facegan.models import RUN_MODEL
 from facegan.presets import Run
@@ -41,6 +43,10 @@ class RunFolder:
         self.losses_path = path / LOSSES
         self._config_path = path / "run.json"
 
+    def exists(self) -> bool:
+        """Whether a run is here."""
+        return self._config_path.exists()
+
     def start(self, run: Run) -> None:
         """Makes the folder and writes run.json."""
         self.samples.mkdir(parents=True, exist_ok=True)
@@ -58,37 +64,55 @@ class RunFolder:
         Raises:
             UsageError: no run here, or run.json is damaged.
         """
-        if not self._config_path.exists():
+        if not self.exists():
             raise UsageError(f"{self.path}: no run to resume (it has no run.json)")
         try:
-            data = json.loads(self._config_path.read_text())
+            return from_json(Run, parse_json(self._config_path.read_text()))
         except ValueError as error:
-            raise UsageError(f"{self._config_path}: damaged ({error})") from None
-        return from_json(Run, data)
+            raise UsageError(f"{self._config_path}: not usable ({error})") from None
 
     def require_new(self) -> None:
         """Raises UsageError where a run is already there."""
-        if self._config_path.exists():
+        if self.exists():
             raise UsageError(
                 f"{self.path}: a run is already there; --resume goes on with it, or choose another --out"
             )
 
-    def require_same(self, run: Run) -> None:
-        """Raises UsageError, with the differences, where the stored config is not this one."""
-        changed = differences(to_json(self.read_config()), to_json(run))
-        if changed:
+    def require_same(self, run: Run, *, force: bool) -> None:
+        """Raises UsageError, with the differences, where the stored config is not this one.
+
+        force: only the networks must be the same.
+        """
+        stored = self.read_config()
+        reshaped = differences(to_json(stored.model), to_json(run.model))
+        if reshaped:
+            raise UsageError(
+                f"{self.path}: --resume with other networks (model.{'; model.'.join(reshaped)}), which its "
+                f"weights do not fit; start a new run with another --out"
+            )
+        changed = differences(to_json(stored), to_json(run))
+        if changed and not force:
             raise UsageError(
                 f"{self.path}: --resume with another config ({'; '.join(changed)}); --force accepts it"
             )
 
     def resumed(self, run: Run, images_seen: int) -> None:
         """Takes a resumed run's config; drops the log after its checkpoint, and what a crash left."""
-        self.write_config(run)
+        self.start(run)
         kept = [json.dumps(line) + "\n" for line in self.read_log() if line["images_seen"] <= images_seen]
         write_atomically(self.log_path, lambda file: file.write("".join(kept).encode()))
-        for folder in (self.path, self.checkpoints):
-            for leftover in folder.glob(".*.partial"):
-                leftover.unlink()
+        for folder in (self.path, self.checkpoints, self.samples):
+            clear_partial(folder)
+
+    def write_skipped(self, skipped: dict[str, str]) -> Path | None:
+        """Writes which pictures were left out and why, one a line; returns where, None if there are none."""
+        path = self.path / "skipped.jsonl"
+        if not skipped:
+            path.unlink(missing_ok=True)
+            return None
+        lines = [json.dumps({"file_name": name, "reason": why}) + "\n" for name, why in skipped.items()]
+        write_atomically(path, lambda file: file.write("".join(lines).encode()))
+        return path
 
     def save_checkpoint(self, parts: Parts, keep_every_images: int) -> Path:
         """Writes a checkpoint and deletes the ones no longer kept."""
@@ -136,17 +160,20 @@ class RunFolder:
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Adds one line to log.jsonl."""
-        with open(self.log_path, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.log_path, json.dumps(line))
 
     def read_log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl; a line cut off by a crash is left out."""
+        if not self.log_path.exists():
+            return []
         lines = []
-        for text in self.log_path.read_text().splitlines() if self.log_path.exists() else []:
+        for text in self.log_path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                lines.append(json.loads(text))
+                line = parse_json(text)
             except ValueError:
                 continue
+            if isinstance(line, dict) and "images_seen" in line:
+                lines.append(line)
         return lines
 
     def save_samples(self, pixels: Pixels, images_seen: int, seeds: str) -> Path:

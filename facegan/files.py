@@ -1,0 +1,107 @@
+"""Writing so that nothing is lost: a file holds its old content or all of the new one, whatever happens.
+
+    write_atomically(path, write)      temporary file -> fsync -> rename -> fsync of the folder
+    append_line(path, text)            for logs: at worst the last line is cut
+    clear_partial(folder)              what a killed process left half-written
+    require_writable(folder, what)     a wrong place is a UsageError before the work begins
+
+Errors of the system (disk full, read-only, ...) are OSErrors that name the file that was to be written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from facegan.config import UsageError
+
+_PARTIAL = ".partial"
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = True) -> None:
+    """Calls `write(file)` so that `path` holds its old content or all of the new one, even after a crash.
+
+    durable: also after a power cut, which costs a wait for the disk.
+
+    Raises:
+        OSError: with `path` as its file name; the old content is still there.
+    """
+    with replaced(path) as temporary, open(temporary, "wb") as file:
+        write(file)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    if durable:
+        with _naming(path):
+            _fsync_folder(path.parent)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, with its suffix, that takes its place if the block ends well.
+
+    Raises:
+        OSError: with `path` as its file name.
+    """
+    temporary = path.with_name(f".{path.stem}{_PARTIAL}{path.suffix}")
+    try:
+        with _naming(path):
+            yield temporary
+            os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def append_line(path: Path, text: str) -> None:
+    """Adds one line at the end.
+
+    Raises:
+        OSError: with `path` as its file name; the line may be there in part.
+    """
+    with _naming(path), open(path, "a", encoding="utf-8") as file:
+        file.write(text + "\n")
+
+
+def clear_partial(folder: Path) -> None:
+    """Deletes what a killed process left half-written in this folder."""
+    for leftover in folder.glob(f".*{_PARTIAL}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, what: str) -> None:
+    """Checks that `folder` is one that can be written to, or can be made; makes nothing.
+
+    Raises:
+        UsageError: it cannot; `what` is how the message calls it, such as "--out".
+    """
+    place = folder.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise UsageError(f"{what} {str(folder)!r}: {place} is not a folder; choose another place")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"{what} {str(folder)!r}: {place} cannot be written to; choose another place")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Gives the system's errors the name of the file that was to be written: a full disk's has none."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _fsync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # Windows cannot open a folder to sync it
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
