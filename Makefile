@@ -4,16 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE_FILES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow lint types clean
+.PHONY: demo test test-slow soak lint types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m facegan demo
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m soak -s
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -63,8 +63,8 @@ def append_line(path: Path, text: str) -> None:
     Raises:
         OSError: with `path` as its file name; the line may be there in part.
     """
-    with _naming(path), open(path, "a", encoding="utf-8") as file:
-        file.write(text + "\n")
+    with _naming(path), open(path, "ab") as file:
+        file.write(text.encode() + b"\n")
 
 
 def clear_partial(folder: Path) -> None:

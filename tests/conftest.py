@@ -41,7 +41,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     began = time.process_time()
     yield
     seconds = time.process_time() - began
-    if seconds > MAX_FAST_SECONDS and not item.get_closest_marker("slow"):
+    slow = item.get_closest_marker("slow") or item.get_closest_marker("soak")
+    if seconds > MAX_FAST_SECONDS and not slow:
         pytest.fail(f"took {seconds:.1f} s of processor time; mark it slow, or make it smaller")
 
 

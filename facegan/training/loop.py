@@ -253,14 +253,14 @@ class _Stretch:
                 now = time.monotonic()
                 self._tick(images_per_second=steps * run.batch / (now - tick_began), seconds=now - began)
                 tick_began, steps = now, 0
-            if self._passed(intervals.checkpoint_images):
-                self._checkpoint()
             if self._passed(intervals.sample_images):
                 self._sample()
+            if self._passed(intervals.checkpoint_images):
+                self._checkpoint()
             if stop_requested() or time.monotonic() - began >= stop_after_seconds:
                 break
-        self._checkpoint()
         self._sample()
+        self._checkpoint()
 
     def _passed(self, interval: int) -> bool:
         """Whether the last batch reached or crossed a multiple of the interval."""
@@ -278,13 +278,12 @@ class _Stretch:
             self.reporter.tick(Tick(state.images_seen, terms, images_per_second))
 
     def _checkpoint(self) -> None:
+        """Comes after all else of its moment: what it leaves behind is not made again on resume."""
         if self._checkpointed_at == self.state.images_seen:
             return
-        self._require_finite_losses()
-        self._require_finite_weights()
+        save_model(self.folder.model_path, self._average_model())
         parts = self.state.parts() | {"data": self.dataset.identity()}
         path = self.folder.save_checkpoint(parts, self.run.intervals.keep_checkpoint_images)
-        save_model(self.folder.model_path, self._average_model())
         self._checkpointed_at = self.state.images_seen
         if self.reporter:
             self.reporter.wrote(path)
@@ -303,8 +302,14 @@ class _Stretch:
             self.reporter.wrote(path)
 
     def _average_model(self) -> Model:
-        """The EMA generator with BatchNorm statistics of its own, and what is known of it."""
+        """The EMA generator with BatchNorm statistics of its own, and what is known of it.
+
+        Raises:
+            FloatingPointError: a loss or weight is not finite: nothing may be saved of it.
+        """
         if self._average is None or self._averaged_at != self.state.images_seen:
+            self._require_finite_losses()
+            self._require_finite_weights()
             card = Card(data=self.dataset.name, images_seen=self.state.images_seen)
             generator = calibrated(self.state.average, self.run.seed)
             self._average = Model(generator, self.run.model, card, self.folder.path.name)
