@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 
-from facegan.config import UsageError, first_line, from_json, nearest, to_json
+from facegan.config import UsageError, first_line, from_json, nearest, parse_json, to_json
 from facegan.files import write_atomically
 from facegan.networks import Generator, NetworkConfig, build_generator
 
@@ -88,26 +88,37 @@ def load(name: str) -> Model:
     """
     path = find(name)
     config, card = read_header(path)
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {key[len(_G) :]: file.get_tensor(key) for key in file.keys() if key.startswith(_G)}  # noqa: SIM118
-    except SafetensorError as error:
-        raise UsageError(f"{path}: not a usable safetensors file ({error})") from None
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
         generator = build_generator(config)
-    expected = generator.state_dict()
-    problems = [f"{key} is missing" for key in expected if key not in tensors]
-    problems += [f"{key} is unknown" for key in tensors if key not in expected]
-    problems += [
-        f"{key} has shape {list(tensor.shape)}, expected {list(expected[key].shape)}"
-        for key, tensor in tensors.items()
-        if key in expected and tensor.shape != expected[key].shape
-    ]
-    if problems:
-        raise UsageError(f"{path}: does not fit its own config: {problems[0]} (of {len(problems)} problems)")
+    try:
+        with safe_open(path, "pt") as file:
+            names = [key for key in file.keys() if key.startswith(_G)]  # noqa: SIM118
+            shapes = {key[len(_G) :]: list(file.get_slice(key).get_shape()) for key in names}
+            _require_fitting(path, shapes, generator)  # before anything is read
+            tensors = {key[len(_G) :]: file.get_tensor(key) for key in names}
+    except SafetensorError as error:
+        raise UsageError(f"{path}: not a usable safetensors file ({error})") from None
+    for key, expected in generator.state_dict().items():
+        if tensors[key].is_floating_point() != expected.is_floating_point() or tensors[key].is_complex():
+            raise UsageError(f"{path}: {key} holds {tensors[key].dtype} numbers, expected {expected.dtype}")
+        if not tensors[key].isfinite().all():
+            raise UsageError(f"{path}: {key} holds numbers that are not finite")
     generator.load_state_dict(tensors)
     generator.eval().requires_grad_(False)
     return Model(generator, config, card, name if name.startswith("hf://") else _name_of(path))
+
+
+def _require_fitting(path: Path, shapes: dict[str, list[int]], generator: Generator) -> None:
+    expected = {key: list(tensor.shape) for key, tensor in generator.state_dict().items()}
+    problems = [f"{key} is missing" for key in expected if key not in shapes]
+    problems += [f"{key} is unknown" for key in shapes if key not in expected]
+    problems += [
+        f"{key} has shape {shape}, expected {expected[key]}"
+        for key, shape in shapes.items()
+        if key in expected and shape != expected[key]
+    ]
+    if problems:
+        raise UsageError(f"{path}: does not fit its own config: {problems[0]} (of {len(problems)} problems)")
 
 
 def read_header(path: Path) -> tuple[NetworkConfig, Card]:
@@ -128,10 +139,13 @@ def read_header(path: Path) -> tuple[NetworkConfig, Card]:
             f"{path}: model format {metadata['facegan_format']}; this version of facegan reads {FORMAT}"
         )
     try:
-        config, card = json.loads(metadata["config"]), json.loads(metadata["card"])
+        config, card = parse_json(metadata["config"]), parse_json(metadata["card"])
     except (KeyError, ValueError):
         raise UsageError(f"{path}: the model's metadata is damaged") from None
-    return from_json(NetworkConfig, config, "config"), from_json(Card, card, "card")
+    try:
+        return from_json(NetworkConfig, config, "config"), from_json(Card, card, "card")
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def save(path: Path, model: Model, dtype: torch.dtype = torch.float16) -> None:
@@ -156,10 +170,12 @@ def _name_of(path: Path) -> str:
 def _from_hub(name: str) -> Path:
     from huggingface_hub import hf_hub_download  # slow to import, and only this needs it
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.utils import logging
 
     owner_and_name = name.removeprefix("hf://").strip("/")
     if owner_and_name.count("/") != 1:
         raise UsageError(f"model {name!r}: expected hf://owner/name")
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its retries are no news: what came of them is
     try:
         return Path(hf_hub_download(owner_and_name, RUN_MODEL))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from facegan.config import UsageError, choose
@@ -31,7 +31,7 @@ def write_pictures(
     suffix = _suffix(file_format)
     require_writable(out, "--out")
     count = 0
-    for seed, picture in sampler.stream(seeds, psi, noise):
+    for seed, picture in sampler.stream(_each_once(seeds), psi, noise):
         if not count:
             out.mkdir(parents=True, exist_ok=True)  # not before the arguments have shown to be good
         save(out / f"seed{seed:04d}{suffix}", picture, Provenance(sampler.model.name, str(seed), psi))
@@ -68,6 +68,11 @@ def write_grid(
     text = seeds_text or ",".join(map(str, seeds))
     save(path, pixels, Provenance(sampler.model.name, text, psi))
     return path
+
+
+def _each_once(seeds: Iterable[int]) -> Iterator[int]:
+    """The seeds without repetitions; a range has none, and may be too long to be remembered."""
+    return iter(seeds) if isinstance(seeds, range) else iter(dict.fromkeys(seeds))
 
 
 def _suffix(file_format: str) -> str:

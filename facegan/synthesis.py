@@ -27,6 +27,7 @@ from facegan.models import Model
 from facegan.runtime import choose_device, exact_convolutions, place, sampling_dtype
 
 MAX_SEED = 2**32 - 1
+MAX_LISTED_SEEDS = 10_000_000  # held in memory, unlike those of a single range
 NOISE_MODES = ("const", "random", "none")
 DEFAULT_BATCH = 32
 
@@ -35,7 +36,7 @@ def parse_seeds(text: str) -> Sequence[int]:
     """Seeds from ranges and lists: "0-63", "1,5,9-12".
 
     Raises:
-        UsageError: not of this form, a range that runs backwards, or a seed above 2**32 - 1.
+        UsageError: not of this form, a range that runs backwards, a seed above 2**32 - 1, too long a list.
     """
     ranges = []
     for part in text.split(","):
@@ -44,12 +45,21 @@ def parse_seeds(text: str) -> Sequence[int]:
             raise UsageError(
                 f"seeds {text!r}: expected ranges and lists of whole numbers, such as 0-63 or 1,5,9-12"
             )
+        if max(len(first), len(last)) > len(str(MAX_SEED)):
+            raise UsageError(f"seeds {part.strip()[:40]!r}: each 0 to {MAX_SEED}")
         start, stop = int(first), int(last or first)
         if stop < start:
             raise UsageError(f"seeds {part.strip()!r}: runs backwards; write {stop}-{start}")
         check_seed(stop)
         ranges.append(range(start, stop + 1))
-    return ranges[0] if len(ranges) == 1 else [seed for seeds in ranges for seed in seeds]
+    if len(ranges) == 1:
+        return ranges[0]
+    count = sum(len(seeds) for seeds in ranges)
+    if count > MAX_LISTED_SEEDS:
+        raise UsageError(
+            f"seeds {text[:40]!r}: {count:,} in a list; at most {MAX_LISTED_SEEDS:,}, or one range"
+        )
+    return [seed for seeds in ranges for seed in seeds]
 
 
 def check_seed(seed: int) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import tempfile
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from facegan import checkpoint, models
@@ -223,3 +226,57 @@ def test_shipped_models_are_small_and_say_what_they_are(name: str) -> None:
     assert card.data
     text = path.with_suffix(".md").read_text()
     assert f"{card.images_seen:,}" in text
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.complex64, torch.bool])
+def test_weights_of_another_kind_are_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.safetensors", **{"G.first.weight": torch.ones(4, 2, 4, 4, dtype=dtype)})
+    with pytest.raises(UsageError, match=r"first\.weight holds torch\.\w+ numbers, expected torch\.float32"):
+        models.load(str(tmp_path / "m.safetensors"))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    write_model(tmp_path / "m.safetensors", **{"G.first.weight": torch.full((4, 2, 4, 4), value)})
+    with pytest.raises(UsageError, match=r"first\.weight holds numbers that are not finite"):
+        models.load(str(tmp_path / "m.safetensors"))
+
+
+def test_weights_in_float64_are_read_as_float32(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.safetensors", **{"G.first.weight": torch.ones(4, 2, 4, 4, dtype=torch.float64)})
+    assert next(models.load(str(tmp_path / "m.safetensors")).generator.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("declared", [10**6, 10**18])
+def test_a_tensor_that_is_declared_larger_than_its_file_is_refused(declared: int, tmp_path: Path) -> None:
+    tensor = {"dtype": "F32", "shape": [declared], "data_offsets": [0, 4 * declared]}
+    header = json.dumps({"__metadata__": {"facegan_format": "1"}, "G.first.weight": tensor}).encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 64)
+    with pytest.raises(UsageError, match="not a usable safetensors file"):
+        models.load(str(path))
+
+
+def test_a_header_that_is_declared_larger_than_its_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.safetensors").write_bytes((2**60).to_bytes(8, "little") + b"{}")
+    with pytest.raises(UsageError, match="not a usable safetensors file"):
+        models.load(str(tmp_path / "m.safetensors"))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
+def test_a_checkpoint_with_any_byte_changed_is_refused_or_still_the_same(place: float, change: int) -> None:
+    """torch looks at no checksum: a changed byte would be a changed weight."""
+    parts = {"G": {"w": torch.arange(256.0)}, "images_seen": 7}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "7.pt")
+        checkpoint.save(path, parts)
+        data = bytearray(path.read_bytes())
+        data[int(place * len(data))] ^= change
+        path.write_bytes(data)
+        try:
+            loaded = checkpoint.load(path)
+        except UsageError:
+            return
+        assert torch.equal(loaded["G"]["w"], torch.arange(256.0))
+        assert loaded["images_seen"] == 7

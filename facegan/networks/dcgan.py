@@ -28,7 +28,7 @@ from facegan.networks.base import Discriminator, Generator, require_shape
 
 WEIGHT_STD = 0.02  # sec. 4
 LEAKY_SLOPE = 0.2  # sec. 4
-MAX_CHANNELS = 4096  # bounds what a model file can make us allocate
+MAX_CHANNELS = 2048  # bounds what a model file can make us allocate
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class ProgressReporter:
         model = run.model
         self.console.print(
             f"{model.architecture} {model.resolution} px on {len(dataset):,} pictures of {dataset.name}"
-            f"{' (mirrored ones included)' if dataset.mirror else ''}"
+            f"{' (mirrored ones included)' if dataset.mirror else ''}, in {run.precision} on {run.device}"
             f"{f', from {images_seen:,} images on' if images_seen else ''}",
             markup=False,
             highlight=False,

@@ -1,0 +1,60 @@
+"""Where and how networks run: the automatic choice of precision (facegan.runtime)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from facegan import runtime
+from facegan.presets import Run
+from facegan.training.state import settled
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("speedup", "precision"), [(3.0, "bf16"), (1.21, "bf16"), (1.19, "fp32"), (0.1, "fp32"), (0.0, "fp32")]
+)
+def test_automatic_precision_is_bfloat16_where_the_probe_found_it_faster(
+    speedup: float, precision: str, tiny_run_config: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "bfloat16_speedup", lambda device: speedup)
+    assert settled(replace(tiny_run_config, precision="auto")).precision == precision
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_precision_that_was_asked_for_is_not_probed(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "bfloat16_speedup", None)
+    expected = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    assert runtime.training_dtype(precision, CPU) == expected
+
+
+def test_the_probe_measures_and_leaves_the_threads_as_they_were() -> None:
+    before = torch.get_num_threads()
+    assert runtime.bfloat16_speedup.__wrapped__(CPU) > 0
+    assert torch.get_num_threads() == before
+
+
+def test_the_probe_is_the_ratio_of_the_best_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {torch.float32: iter([9, 6, 8, 7, 6, 9, 9, 9]), torch.bfloat16: iter([1, 5, 3, 4, 5, 5, 5, 5])}
+
+    class Probe:
+        def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+            self.seconds = times[dtype].__next__
+
+    monkeypatch.setattr(runtime, "_Probe", Probe)
+    # the first of each warms up: 6 against 3
+    assert runtime.bfloat16_speedup.__wrapped__(CPU) == 2.0
+
+
+def test_a_device_without_bfloat16_has_no_speed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(device: torch.device, dtype: torch.dtype) -> None:
+        raise RuntimeError("not implemented for 'BFloat16'")
+
+    monkeypatch.setattr(runtime, "_Probe", refuse)
+    assert runtime.bfloat16_speedup.__wrapped__(CPU) == 0.0
+    assert torch.get_num_threads() == 1  # conftest's
