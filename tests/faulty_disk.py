@@ -3,6 +3,7 @@
     with FaultyDisk() as disk: work()                          disk.operations: all there were
     with FaultyDisk(at=7, fault=Killed()) as disk: work()      the 8th never ends, and none after it
     with FaultyDisk(at=7, fault=full()) as disk: work()        the 8th and every later one has no room
+    with FaultyDisk(7, full(), once=True) as disk: work()      only the 8th
 
 An operation is making a file or folder, writing, syncing, renaming, deleting. Of many writes to one file the
 first and every 64th count; a write that fails has written half.
@@ -36,8 +37,10 @@ def read_only() -> OSError:
 class FaultyDisk:
     """Replaces the calls by which a program changes a disk, for the length of a `with` block."""
 
-    def __init__(self, at: int | None = None, fault: BaseException | None = None) -> None:
-        self.at, self.fault = at, fault
+    def __init__(
+        self, at: int | None = None, fault: BaseException | None = None, *, once: bool = False
+    ) -> None:
+        self.at, self.fault, self._once = at, fault, once
         self.operations: list[str] = []
         self._patch = pytest.MonkeyPatch()
 
@@ -54,7 +57,9 @@ class FaultyDisk:
     @property
     def failing(self) -> bool:
         """Whether the chosen point has been reached."""
-        return self.at is not None and len(self.operations) > self.at
+        if self.at is None or len(self.operations) <= self.at:
+            return False
+        return not self._once or len(self.operations) == self.at + 1
 
     def operation(self, name: str, *, countable: bool = True) -> None:
         """Counts one, and raises the fault from the chosen one on."""
