@@ -37,7 +37,16 @@ MAX_PIXELS = 89_000_000  # of one input picture, just below where Pillow itself 
 
 # IPTC's term for a picture made by a trained model; readers such as search engines look for it in XMP.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-_EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131
+_EXIF_DESCRIPTION, _EXIF_ORIENTATION, _EXIF_SOFTWARE = 0x010E, 0x0112, 0x0131
+_TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 # ---- values
@@ -69,19 +78,34 @@ def decode(data: bytes, channels: int = 3) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as opened:
             if opened.width * opened.height > MAX_PIXELS:
-                raise ValueError(f"{opened.width}x{opened.height} pixels; at most {MAX_PIXELS:,} are read")
+                size = f"{opened.width}x{opened.height}"
+                raise Image.DecompressionBombError(f"{size} pixels; at most {MAX_PIXELS:,} are read")
             opened.load()
-            image = ImageOps.exif_transpose(opened)
+            image = _upright(opened)
     except UnidentifiedImageError:
         raise ValueError("not a PNG, JPEG or WebP picture") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(first_line(error)) from None
+    except Exception as error:  # Pillow's readers answer damage with nearly any of them
+        raise ValueError(f"damaged picture ({first_line(error)})") from None
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip instead of scale
         image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
     if mode != "RGBA" and (image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info):
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return image.convert(mode)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """A copy, turned as its EXIF says; as it is stored where its EXIF is damaged.
+
+    Pillow's own exif_transpose gives up on such a picture, as it also rewrites the EXIF.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # damaged EXIF ends in nearly any of them; the pixels are good
+        turn = None
+    return image.copy() if turn is None else image.transpose(turn)
 
 
 def fit(image: Image.Image, resolution: int, crop: Crop) -> Pixels:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from torch import Tensor
 
 from facegan.config import UsageError, parse_json
 from facegan.data.labels import Labels, read_labels
-from facegan.data.source import Entry, Source, open_source, reason
+from facegan.data.source import Entry, Source, on_one_line, open_source, reason
 from facegan.files import require_writable, write_atomically
 from facegan.images import Crop, Pixels, decode, fit
 from facegan.randomness import Purpose, numpy_generator
@@ -137,11 +138,14 @@ def open_dataset(
     source = open_source(path)
     shape = (channels, resolution, resolution)
     store: _Store
-    if len(source.pictures) * channels * resolution**2 > cache_limit_gb * 1e9:
-        store = _DecodedStore(source, shape, config.crop)
-    else:
-        with source:
-            store = _MappedStore(source, shape, config.crop, cache or default_cache(), progress)
+    with warnings.catch_warnings():
+        # Pillow's notes on damaged metadata name no file, and a usable picture is used
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        if len(source.pictures) * channels * resolution**2 > cache_limit_gb * 1e9:
+            store = _DecodedStore(source, shape, config.crop)
+        else:
+            with source:
+                store = _MappedStore(source, shape, config.crop, cache or default_cache(), progress)
     return Dataset(store, source, mirror=config.mirror)
 
 
@@ -178,12 +182,13 @@ class _MappedStore(_Store):
         key = _key(source, shape, crop)
         folder = cache / "datasets"
         pixels_path, index_path = folder / f"{key}.u8", folder / f"{key}.json"
-        index = _finished_index(index_path, pixels_path, shape)
+        index = _finished_index(index_path, pixels_path, source, shape, key)
         if index is None:
             require_writable(folder, "data cache (FACEGAN_CACHE names another)")
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / f"{key}.lock"):
-                index = _finished_index(index_path, pixels_path, shape)  # another process may have built it
+                # another process may have built it
+                index = _finished_index(index_path, pixels_path, source, shape, key)
                 if index is None:
                     index = _build(source, shape, crop, key, pixels_path, index_path, progress)
         self.index = index
@@ -228,14 +233,24 @@ def _key(source: Source, shape: tuple[int, int, int], crop: Crop) -> str:
 
 
 def _finished_index(
-    index_path: Path, pixels_path: Path, shape: tuple[int, int, int]
+    index_path: Path, pixels_path: Path, source: Source, shape: tuple[int, int, int], key: str
 ) -> dict[str, Any] | None:
+    """The index of a map that holds or skips every picture of the source, or None."""
     try:
         index: dict[str, Any] = parse_json(index_path.read_text())
-        complete = {"key", "skipped"} <= index.keys()
-        complete &= pixels_path.stat().st_size == len(index["names"]) * int(np.prod(shape))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        names, skipped = index["names"], index["skipped"]
+        size = pixels_path.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    complete = (
+        index.get("key") == key
+        and isinstance(names, list)
+        and isinstance(skipped, dict)
+        and all(isinstance(why, str) for why in skipped.values())
+        and names == [entry.name for entry in source.pictures if entry.name not in skipped]
+        and len(names) + len(skipped) == len(source.pictures)
+        and size == len(names) * int(np.prod(shape)) > 0
+    )
     return index if complete else None
 
 
@@ -301,7 +316,8 @@ def _decode_one(source: Source, entry: Entry, shape: tuple[int, int, int], crop:
 def _require_usable(source: Source, names: list[str], skipped: dict[str, str]) -> None:
     if not names:
         name, why = next(iter(skipped.items()))
-        raise UsageError(f"{source.path}: none of its {len(skipped)} pictures is usable; {name}: {why}")
+        first = f"{on_one_line(name)}: {why}"
+        raise UsageError(f"{source.path}: none of its {len(skipped)} pictures is usable; {first}")
 
 
 @lru_cache(maxsize=2)

@@ -22,6 +22,7 @@ from facegan.images import READ_SUFFIXES
 
 LABEL_FILES = ("metadata.jsonl", "dataset.json", "list_attr_celeba.txt")
 MAX_FILE_BYTES = 256 * 2**20  # of one file; in a zip, unpacked
+_ZIP_BITE = 4096  # packed bytes; as bzip2, which packs tightest, at most 80 MB
 # what a user would expect to be read: left out by name, not passed over in silence
 _OTHER_PICTURES = (
     ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".ppm", ".tga", ".tif", ".tiff"
@@ -55,7 +56,7 @@ class Source(ABC):
         self.label_files = [e for e in entries if e.name.removeprefix(self.root) in LABEL_FILES]
         if not self.pictures:
             name, reason = next(iter(left_out.items()), ("", ""))
-            example = f"; {name}: {reason}" if name else ""
+            example = f"; {on_one_line(name)}: {reason}" if name else ""
             raise UsageError(f"{path}: no pictures in it ({', '.join(READ_SUFFIXES)}){example}")
 
     def read(self, entry: Entry) -> bytes:
@@ -125,6 +126,8 @@ class FolderSource(Source):
                 elif stat.S_ISDIR(status.st_mode):
                     seen.add(_identity(status))
                     folders.append(name)
+                else:  # a pipe would be waited on for ever
+                    left_out[relative] = "neither a file nor a folder"
         super().__init__(path, entries, left_out)
 
     def _content(self, name: str) -> bytes:
@@ -147,7 +150,7 @@ class ZipSource(Source):
         left_out: dict[str, str] = {}
         for info in self._zip.infolist():
             name = info.filename
-            if info.is_dir() or _is_hidden(name):
+            if name.endswith("/") or _is_hidden(name):  # is_dir() fails on an empty name
                 continue
             if name.startswith("/") or ".." in name.split("/"):
                 left_out[name] = "its name leads out of the zip"
@@ -162,8 +165,9 @@ class ZipSource(Source):
             raise
 
     def _content(self, name: str) -> bytes:
-        with self._lock:
-            return self._zip.read(name)
+        # in bites, as a zip may lie about its sizes: zipfile unpacks all of a bite before it counts
+        with self._lock, self._zip.open(name) as file:
+            return b"".join(iter(lambda: file.read(_ZIP_BITE), b""))
 
     def close(self) -> None:
         """Closes the zip."""
@@ -172,7 +176,14 @@ class ZipSource(Source):
 
 def reason(error: BaseException) -> str:
     """What was wrong, in one line, without the name of the file."""
+    if isinstance(error, EOFError):  # zipfile's has no message
+        return "cut off"
     return str(error.strerror) if isinstance(error, OSError) and error.strerror else first_line(error)
+
+
+def on_one_line(name: str) -> str:
+    """The name of a file with line breaks and the like escaped."""
+    return repr(name)[1:-1]
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -200,10 +211,8 @@ def open_source(path: Path) -> Source:
     """
     if path.is_dir():
         return FolderSource(path)
-    if path.is_file() and zipfile.is_zipfile(path):
-        return ZipSource(path)
     if path.is_file():
-        raise UsageError(f"{path}: not a usable zip file (of another kind, or cut off)")
+        return ZipSource(path)
     raise UsageError(
         f"data {str(path)!r}: no such folder or zip file; `starter` is the set that comes with facegan"
     )
