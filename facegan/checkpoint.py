@@ -77,6 +77,8 @@ def load(path: Path) -> Parts:
     Raises:
         UsageError: damaged, not a checkpoint, or of a later format.
     """
+    if not path.is_file():  # a pipe would be waited on, a device read for ever
+        raise UsageError(f"{path}: not a usable checkpoint (no such file)")
     try:
         with open(path, "rb") as file:
             # torch would try its older formats on what is no zip, and looks at no checksum
@@ -103,7 +105,8 @@ def checkpoint_path(folder: Path, images_seen: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The finished checkpoints of a folder, oldest first."""
-    return sorted((p for p in folder.glob("*.pt") if p.stem.isdigit()), key=lambda p: int(p.stem))
+    found = (path for path in folder.glob("*.pt") if path.stem.isascii() and path.stem.isdecimal())
+    return sorted(found, key=lambda path: int(path.stem))
 
 
 def prune(folder: Path, keep_newest: int, keep_every_images: int) -> None:

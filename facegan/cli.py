@@ -35,19 +35,20 @@ _ParseError: Any = typer.BadParameter.__mro__[2]
 
 
 def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a number") from None
+    if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf)", str(text)):
+        raise typer.BadParameter(f"{text!r} is not a number")
+    return float(text)
 
 
 def _whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a whole number") from None
+    if not re.fullmatch(r"[-+]?[0-9]{1,18}", str(text)):
+        raise typer.BadParameter(f"{text!r} is not a whole number of at most 18 digits")
+    return int(text)
 
 
+# a place that cannot be what it should be; a disk that is full or fails is another matter
+_WRONG_PLACE = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+MAX_MESSAGE = 600  # characters
 Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run folder or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
@@ -74,7 +75,7 @@ def run(arguments: list[str]) -> int:
         return _fail(f"training failed: {error}", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", 1)
+        return _fail(f"{where}{error.strerror or error}", 2 if isinstance(error, _WRONG_PLACE) else 1)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -103,7 +104,11 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"facegan: {' '.join(message.split())}", file=sys.stderr)
+    """Prints one line, of a readable length and without control characters, whatever a file's names hold."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.split()))
+    if len(line) > MAX_MESSAGE:
+        line = f"{line[: MAX_MESSAGE // 2]} ... {line[-MAX_MESSAGE // 2 :]}"
+    print(f"facegan: {line}", file=sys.stderr)
     return status
 
 
@@ -167,7 +172,7 @@ def train(
     from facegan.training.progress import ProgressReporter
     from facegan.training.run_folder import RunFolder
 
-    seconds = _seconds(stop_after) if stop_after else float("inf")
+    seconds = _seconds(stop_after) if stop_after is not None else float("inf")
     if force and not resume:
         raise UsageError("--force has no effect without --resume")
     if resume and preset:
@@ -193,7 +198,7 @@ def train(
             )
     except OSError as error:
         if RunFolder(out).exists():
-            how = f"{error.strerror or error}; what was saved before is kept: once there is room, "
+            how = f"{error.strerror or error}; what was saved before is kept; once that is solved: "
             raise OSError(error.errno, f"{how}facegan train --out {out} --resume", error.filename) from error
         raise
     if not result.finished:
@@ -276,7 +281,7 @@ def _say(line: str) -> None:
 
 
 def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", text.strip())
     if not match:
         raise UsageError(f"--stop-after {text!r}: a number and s, m or h, such as 90s, 20m, 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -14,11 +14,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import sys
 import types
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar, Union
 
+MAX_INT = 2**63  # what torch and numpy hold is below
+MAX_FLOAT = sys.float_info.max
 T = TypeVar("T")
 Json = dict[str, Any]
 
@@ -29,8 +32,9 @@ class UsageError(ValueError):
 
 def nearest(given: str, allowed: Iterable[str]) -> str:
     """` (did you mean X?)` where one of the allowed words is close to the given one, else nothing."""
-    close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    words = {word.lower(): word for word in allowed}
+    close = difflib.get_close_matches(given[:100].lower(), list(words), n=1, cutoff=0.5)
+    return f" (did you mean {words[close[0]]!r}?)" if close else ""
 
 
 def first_line(error: BaseException) -> str:
@@ -110,11 +114,13 @@ def override(config: T, assignments: Sequence[str]) -> T:
         for depth, part in enumerate(parents):
             if not isinstance(node.get(part), dict):
                 where = ".".join(parents[: depth + 1])
-                raise UsageError(f"--set {where}: no such group of settings{nearest(part, node)}")
+                groups = [key for key, value in node.items() if isinstance(value, dict)]
+                allowed = f"; one of {', '.join(groups)}" if groups else ""
+                raise UsageError(f"--set {where}: no such group of settings{allowed}{nearest(part, groups)}")
             node, group = node[part], getattr(group, part)
         try:
-            value = json.loads(text, parse_constant=_no_constant)
-        except json.JSONDecodeError:
+            value = parse_json(text)
+        except ValueError:
             value = text
         if parents and last in _tags(type(group)) and value != node.get(last):
             node.clear()
@@ -132,10 +138,6 @@ def differences(old: Json, new: Json, where: str = "") -> list[str]:
         elif before != after:
             lines.append(f"{_dotted(where, name)}: {before!r} -> {after!r}")
     return lines
-
-
-def _no_constant(word: str) -> None:
-    raise UsageError(f"{word}: not a number a setting can have")
 
 
 def _dotted(where: str, name: object) -> str:
@@ -160,6 +162,10 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         return tuple(_convert(item, element, where) for element in value)
     if dataclasses.is_dataclass(hint):
         return from_json(typing.cast(type, hint), value, where)
+    if hint is int and isinstance(value, int) and abs(value) >= MAX_INT:
+        raise UsageError(f"{where} {value}: expected a number below 2**63")
+    if hint is float and isinstance(value, (int, float)) and not abs(value) <= MAX_FLOAT:
+        raise UsageError(f"{where} {value}: expected a finite number")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, float) and value.is_integer():

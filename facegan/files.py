@@ -18,6 +18,7 @@ from typing import IO
 
 from facegan.config import UsageError
 
+MAX_NAME_BYTES = 255  # of one file or folder, on all common file systems
 _PARTIAL = ".partial"
 
 
@@ -80,6 +81,8 @@ def require_writable(folder: Path, what: str) -> None:
         UsageError: it cannot; `what` is how the message calls it, such as "--out".
     """
     place = folder.absolute()
+    if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in place.parts):
+        raise UsageError(f"{what} {str(folder)!r}: a name in it is longer than {MAX_NAME_BYTES} bytes")
     while not os.path.lexists(place):
         place = place.parent
     if not place.is_dir():

@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from facegan.config import UsageError
+
 Player = Literal["G", "D"]
 Terms = dict[str, Tensor]
 
@@ -149,6 +151,12 @@ class WassersteinGP(AdversarialLoss):
     name: Literal["wgan-gp"] = "wgan-gp"
     penalty_weight: float = 10.0
     drift_weight: float = 0.001
+
+    def __post_init__(self) -> None:
+        if self.penalty_weight < 0 or self.drift_weight < 0:
+            raise UsageError(
+                f"loss.penalty_weight {self.penalty_weight}, drift_weight {self.drift_weight}: 0 or more"
+            )
 
     def d_real(self, logits: Tensor) -> Tensor:
         return -logits + self.drift_weight * logits.square()

@@ -27,6 +27,7 @@ FORMAT = 1
 ZOO = Path(__file__).parent / "zoo"
 RUN_MODEL = "model.safetensors"  # the newest EMA in a run folder
 _G = "G."
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ def find(name: str) -> Path:
     zoo, path = shipped(), Path(name)
     if name in zoo:
         return zoo[name]
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pass  # a NUL in a path is a ValueError
+    except OSError as error:
+        raise UsageError(f"model {name!r}: {error.strerror}") from None
     if path.is_dir():
         if (path / RUN_MODEL).is_file():
             return path / RUN_MODEL
@@ -99,9 +106,10 @@ def load(name: str) -> Model:
     except SafetensorError as error:
         raise UsageError(f"{path}: not a usable safetensors file ({error})") from None
     for key, expected in generator.state_dict().items():
-        if tensors[key].is_floating_point() != expected.is_floating_point() or tensors[key].is_complex():
+        allowed = _FLOATS if expected.is_floating_point() else (expected.dtype,)
+        if tensors[key].dtype not in allowed:
             raise UsageError(f"{path}: {key} holds {tensors[key].dtype} numbers, expected {expected.dtype}")
-        if not tensors[key].isfinite().all():
+        if not tensors[key].to(expected.dtype).isfinite().all():
             raise UsageError(f"{path}: {key} holds numbers that are not finite")
     generator.load_state_dict(tensors)
     generator.eval().requires_grad_(False)

@@ -84,7 +84,9 @@ class Run:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        if self.micro_batch < 1 or self.batch < 1 or self.batch % self.micro_batch:
+        if self.micro_batch < 1 or self.batch < 1:
+            raise UsageError(f"batch {self.batch}, micro_batch {self.micro_batch}: must be positive")
+        if self.batch % self.micro_batch:
             raise UsageError(f"batch {self.batch}: must be a multiple of micro_batch {self.micro_batch}")
         if self.batch > MAX_BATCH:
             raise UsageError(f"batch {self.batch}: at most {MAX_BATCH:,}")

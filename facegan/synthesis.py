@@ -11,7 +11,6 @@ published face. What a picture looks like does not depend on the batch it was ma
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -28,8 +27,9 @@ from facegan.runtime import choose_device, exact_convolutions, place, sampling_d
 
 MAX_SEED = 2**32 - 1
 MAX_LISTED_SEEDS = 10_000_000  # held in memory, unlike those of a single range
+MAX_PSI = 10.0  # far beyond any use; what overflows is not the model's fault
 NOISE_MODES = ("const", "random", "none")
-DEFAULT_BATCH = 32
+DEFAULT_BATCH, MAX_BATCH = 32, 65_536
 
 
 def parse_seeds(text: str) -> Sequence[int]:
@@ -41,7 +41,7 @@ def parse_seeds(text: str) -> Sequence[int]:
     ranges = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last.isdecimal() if dash else not last)):
+        if not (_is_number(first) and (_is_number(last) if dash else not last)):
             raise UsageError(
                 f"seeds {text!r}: expected ranges and lists of whole numbers, such as 0-63 or 1,5,9-12"
             )
@@ -60,6 +60,10 @@ def parse_seeds(text: str) -> Sequence[int]:
             f"seeds {text[:40]!r}: {count:,} in a list; at most {MAX_LISTED_SEEDS:,}, or one range"
         )
     return [seed for seeds in ranges for seed in seeds]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def check_seed(seed: int) -> int:
@@ -104,8 +108,8 @@ class Sampler:
     def __init__(
         self, model: Model, *, device: str = "auto", precision: str = "auto", batch: int = DEFAULT_BATCH
     ) -> None:
-        if batch < 1:
-            raise UsageError(f"batch {batch}: must be positive")
+        if not 1 <= batch <= MAX_BATCH:
+            raise UsageError(f"batch {batch}: 1 to {MAX_BATCH:,}")
         self.model = model
         self.batch = batch
         self.generator = place(model.generator, choose_device(device), sampling_dtype(precision))
@@ -138,22 +142,29 @@ class Sampler:
         """z [N, z_dim] -> w [N, num_ws, w_dim], truncated: w_avg + psi (w - w_avg).
 
         Raises:
-            UsageError: psi is not a finite number.
+            UsageError: psi is not in -MAX_PSI .. MAX_PSI.
         """
-        if not math.isfinite(psi):
-            raise UsageError(f"psi {psi}: a number, usually 0.5 to 1")
+        if not abs(psi) <= MAX_PSI:
+            raise UsageError(f"psi {psi}: {-MAX_PSI:g} to {MAX_PSI:g}, usually 0.5 to 1")
         g = self.generator
         w = g.mapping(torch.from_numpy(z.astype(np.float32)).to(g.w_avg.device))
         return g.w_avg + psi * (w - g.w_avg)
 
     @torch.inference_mode()
     def images(self, w: Tensor, noise: str = "const") -> Pixels:
-        """w [N, num_ws, w_dim] -> pictures uint8 [N, H, W, C]."""
+        """w [N, num_ws, w_dim] -> pictures uint8 [N, H, W, C].
+
+        Raises:
+            UsageError: an unknown noise mode, or a model whose pictures are not finite.
+        """
         choose("noise", noise, NOISE_MODES)
         if noise != "const" and not self.generator.has_noise:
             warnings.warn(f"noise {noise!r} has no effect: this model has no noise inputs", stacklevel=2)
         with exact_convolutions():
-            return to_uint8(self.generator.synthesis(w, noise))
+            images = self.generator.synthesis(w, noise)
+        if not images.isfinite().all():
+            raise UsageError(f"model {self.model.name!r}: its pictures are not finite numbers; it is damaged")
+        return to_uint8(images)
 
 
 def walk(

@@ -78,6 +78,8 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     assert captured.out == ""
     assert captured.err.startswith("facegan: ")
     assert captured.err.count("\n") == 1
+    assert captured.err[:-1].isprintable()
+    assert len(captured.err) < 700
     return captured.err
 
 
@@ -98,7 +100,22 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
         (["generate", "--model", "dcgn-64"], "did you mean 'dcgan-64'"),
         (["generate", "--device", "tpu"], "one of auto, cpu, cuda, mps"),
         (["generate", "--precision", "fp8"], "one of auto, fp32, bf16"),
-        (["generate", "--batch", "0"], "must be positive"),
+        (["generate", "--batch", "0"], "batch 0: 1 to 65,536"),
+        (["generate", "--batch", "9" * 30], "not a whole number of at most 18 digits"),
+        (["generate", "--batch", "1_000"], "'1_000' is not a whole number"),
+        (["generate", "--seeds", "\u0663"], "expected ranges and lists"),
+        (["generate", "--seeds", "9" * 5000], "each 0 to 4294967295"),
+        (["generate", "--seeds", "0-9999999999"], "0 to 4294967295"),
+        (["generate", "--seeds", "0-4294967295,5"], "at most 10,000,000"),
+        (["generate", "--model", "x" * 300], "File name too long"),
+        (["generate", "--out", "x" * 300], "longer than 255 bytes"),
+        (["generate", "--out", "a\x1b[31m\nb/" + "x" * 300], "longer than 255 bytes"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--data", "x" * 300], "File name too long"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--stop-after", ""], "90s, 20m, 2h"),
+        (
+            ["train", "--out", "x", "--preset", "dcgan-64", "--set", "loss.name=wgan"],
+            "did you mean 'wgan-gp'",
+        ),
         (["generate", "--noise", "pink"], "one of const, random, none"),
         (["generate", "--psi", "nan"], "psi nan"),
         (["train", "--preset", "dcgan-64"], "--out"),

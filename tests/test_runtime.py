@@ -39,15 +39,15 @@ def test_the_probe_measures_and_leaves_the_threads_as_they_were() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_the_probe_is_the_ratio_of_the_best_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = {torch.float32: iter([9, 6, 8, 7, 6, 9, 9, 9]), torch.bfloat16: iter([1, 5, 3, 4, 5, 5, 5, 5])}
+def test_the_probe_is_the_median_ratio_of_the_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the first turn warms up; one of the others was interrupted
+    times = {torch.float32: iter([1, 900, *[6] * 14]), torch.bfloat16: iter([9, 3, *[3] * 14])}
 
     class Probe:
         def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
             self.seconds = times[dtype].__next__
 
     monkeypatch.setattr(runtime, "_Probe", Probe)
-    # the first of each warms up: 6 against 3
     assert runtime.bfloat16_speedup.__wrapped__(CPU) == 2.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from facegan import checkpoint
 from facegan.config import UsageError
 from facegan.presets import Run
 from facegan.training.loop import train, train_step
+from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state
 
@@ -187,3 +189,98 @@ def test_when_every_checkpoint_is_damaged_the_run_is_refused(
         path.write_bytes(b"")
     with pytest.raises(UsageError, match=r"no checkpoint .* can be read"):
         train(tiny_run_config, out, resume=True)
+
+
+def changed_checkpoint(parts: checkpoint.Parts, change: str, value: Any) -> None:
+    """Puts a value where the dotted name says."""
+    *groups, last = change.split(".")
+    for group in groups:
+        parts = parts[int(group) if group.isdecimal() else group]
+    if value is None:
+        del parts[last]
+    else:
+        parts[last] = value
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("images_seen", "x"),
+        ("images_seen", -16),
+        ("images_seen", 32.5),
+        ("images_seen", 10**30),
+        ("images_seen", torch.zeros(3)),
+        ("log", 3),
+        ("log.sums", [1]),
+        ("log.sums", {"D_real": torch.zeros(2)}),
+        ("log.steps", "x"),
+        ("G", [1]),
+        ("G", {1: torch.zeros(1)}),
+        ("D", {"first.weight": torch.zeros(2, 2)}),
+        ("optimizer_G", 3),
+        ("optimizer_G.state", [1]),
+        ("optimizer_G.state.0.exp_avg", torch.zeros(1)),
+        ("optimizer_G.state.0.exp_avg_sq", torch.zeros(8, 4, 4, 4, dtype=torch.float64)),
+        ("optimizer_D.state.0.step", torch.zeros(5)),
+        ("optimizer_D.state", {7: {}}),
+        ("optimizer_D.param_groups", [1]),
+        ("G_ema", None),
+        ("log", None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_checkpoint_with_a_part_of_another_form_is_refused(
+    change: str, value: Any, tiny_run: Path, tiny_run_config: Run
+) -> None:
+    """Adam's moments above all: torch takes any shape, and then writes beyond their end."""
+    parts = newest(tiny_run)
+    changed_checkpoint(parts, change, value)
+    with pytest.raises(UsageError, match="the checkpoint"):
+        new_state(tiny_run_config).load_parts(parts)
+
+
+@pytest.mark.parametrize(
+    "line", ["null", "[]", "{}", '{"images_seen": "x", "seconds": 1}', '{"images_seen": 1, "seconds": 1e999}',
+             '{"images_seen": 1}', '{"images_seen": 1, "seconds": 1, "D_real": null}', "\x00", "[" * 99_999]
+)  # fmt: skip
+def test_a_log_line_of_another_form_is_left_out(line: str, tmp_path: Path) -> None:
+    good = '{"images_seen": 16, "seconds": 1.5, "D_real": 0.5}'
+    (tmp_path / "log.jsonl").write_text(f"{line}\n{good}\n")
+    assert RunFolder(tmp_path).read_log() == [{"images_seen": 16, "seconds": 1.5, "D_real": 0.5}]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"model": 3}', "\x00", "[" * 99_999, '{"future": 1}'])
+def test_a_damaged_run_json_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UsageError, match=r"run\.json: not usable"):
+        RunFolder(tmp_path).read_config()
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_again(
+    tiny_run: Path, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    """Their folder is made before run.json: without it, something was lost."""
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out)
+    shutil.rmtree(out / "checkpoints")
+    log = (out / "log.jsonl").read_bytes()
+    with pytest.raises(UsageError, match="checkpoints: not a folder that can be read"):
+        train(tiny_run_config, out, resume=True)
+    assert (out / "log.jsonl").read_bytes() == log
+
+
+def test_a_checkpoint_that_is_no_file_is_a_damaged_one(
+    tiny_run: Path, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    """A pipe would be waited on for ever."""
+    out, warnings = tmp_path / "run", Warnings()
+    shutil.copytree(tiny_run, out)
+    os.mkfifo(out / "checkpoints" / "000000112.pt")
+    train(tiny_run_config, out, resume=True, reporter=warnings)
+    assert len(warnings.messages) == 1
+    assert "000000112.pt: not a usable checkpoint (no such file)" in warnings.messages[0]
+
+
+def test_a_plot_leaves_out_what_is_not_finite(tmp_path: Path) -> None:
+    plot_losses([{"images_seen": 16, "seconds": 1.0, "D_real": float("nan")}], tmp_path / "losses.png")
+    assert not (tmp_path / "losses.png").exists()

@@ -175,3 +175,10 @@ def test_loading_a_model_leaves_the_caller_s_random_numbers_alone(tiny_run: Path
     torch.manual_seed(5)
     models.load(str(tiny_run))
     assert torch.equal(torch.randn(3), expected)
+
+
+def test_pictures_that_are_not_finite_are_an_error(tiny_model: models.Model) -> None:
+    """A model file may hold finite weights whose pictures are not, such as a negative variance."""
+    next(iter(tiny_model.generator.norms)).running_var.fill_(-1.0)  # type: ignore[arg-type, union-attr]
+    with pytest.raises(UsageError, match=r"model 'tiny': its pictures are not finite"):
+        Sampler(tiny_model, device="cpu").sample([0])

@@ -52,6 +52,10 @@ class DataConfig:
     crop: Crop = "center"
     mirror: bool = True
 
+    def __post_init__(self) -> None:
+        if not self.path or "\0" in self.path:
+            raise UsageError(f"data.path {self.path!r}: expected a folder, a zip or {STARTER!r}")
+
 
 class Dataset:
     """Pictures by index: `len`, `pictures`, `batch`, `labels`; `skipped` says what was left out and why.
@@ -151,8 +155,8 @@ def open_dataset(
 
 def default_cache() -> Path:
     """$FACEGAN_CACHE, else facegan/ in the user's cache folder."""
-    if "FACEGAN_CACHE" in os.environ:
-        return Path(os.environ["FACEGAN_CACHE"])
+    if place := os.environ.get("FACEGAN_CACHE"):
+        return Path(place)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facegan"
 
 

@@ -209,6 +209,12 @@ def open_source(path: Path) -> Source:
     Raises:
         UsageError: nothing there, neither folder nor zip, or no pictures in it.
     """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise UsageError(f"data {str(path)!r}: {error.strerror}") from None
     if path.is_dir():
         return FolderSource(path)
     if path.is_file():

@@ -23,6 +23,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from facegan.checkpoint import checkpoints
 from facegan.config import UsageError, differences
 from facegan.data import Dataset, open_dataset
 from facegan.files import require_writable
@@ -218,7 +219,8 @@ def _load_newest(
         if reporter:
             reporter.warn("no checkpoint yet: starting from the beginning")
         return
-    changed = differences(parts.get("data", {}), dataset.identity())
+    stored = parts.get("data")
+    changed = differences(stored if isinstance(stored, dict) else {}, dataset.identity())
     if changed and not force:
         raise UsageError(
             f"{folder.path}: --resume with other data ({'; '.join(changed)}); --force accepts it"
@@ -326,8 +328,13 @@ class _Stretch:
 
     def _require_finite(self, bad: list[str]) -> None:
         if bad:
+            good = checkpoints(self.folder.checkpoints)
+            how = (
+                "the last checkpoint is good: go on from it with --resume --force and"
+                if good
+                else "start with"
+            )
             raise FloatingPointError(
-                f"{', '.join(bad)} is not finite after {self.state.images_seen:,} images; the last "
-                f"checkpoint is good: go on from it with --resume --force and a lower --set optimizer.lr "
-                f"(now {self.run.optimizer.lr:g})"
+                f"{', '.join(bad)} is not finite after {self.state.images_seen:,} images; {how} a lower "
+                f"--set optimizer.lr (now {self.run.optimizer.lr:g})"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ NOT_TERMS = ("images_seen", "seconds", "images_per_second")
 
 def plot_losses(log: list[dict[str, Any]], path: Path) -> None:
     """Draws every loss term of log.jsonl over images seen; nothing is written for an empty log."""
+    log = [line for line in log if all(math.isfinite(value) for value in line.values())]
     if not log:
         return
     names = [name for name in log[-1] if name not in NOT_TERMS]

@@ -12,6 +12,7 @@ model.safetensors      the newest EMA generator
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,7 @@ class RunFolder:
 
     def exists(self) -> bool:
         """Whether a run is here."""
-        return self._config_path.exists()
+        return self._config_path.is_file()
 
     def start(self, run: Run) -> None:
         """Makes the folder and writes run.json."""
@@ -127,17 +128,19 @@ class RunFolder:
         `warn` is told of every damaged one that was passed over.
 
         Raises:
-            UsageError: there are checkpoints, but all are damaged.
+            UsageError: there are checkpoints, but all are damaged; or their folder is gone.
         """
-        damage = ""
-        for path in reversed(checkpoint.checkpoints(self.checkpoints)):
+        if not (self.checkpoints.is_dir() and os.access(self.checkpoints, os.R_OK | os.X_OK)):
+            # it was made before run.json: a run without it has lost what it had
+            raise UsageError(f"{self.checkpoints}: not a folder that can be read; a resume needs it")
+        paths = checkpoint.checkpoints(self.checkpoints)
+        for number, path in reversed(list(enumerate(paths))):
             try:
                 return checkpoint.load(path)
             except UsageError as error:
-                damage = str(error)
-                warn(f"{damage}; trying the one before it")
-        if damage:
-            raise UsageError(f"no checkpoint of {self.path} can be read; {damage}")
+                if not number:
+                    raise UsageError(f"no checkpoint of {self.path} can be read; {error}") from None
+                warn(f"{error}; trying the one before it")
         return None
 
     @contextmanager
@@ -163,8 +166,8 @@ class RunFolder:
         append_line(self.log_path, json.dumps(line))
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The lines of log.jsonl; a line cut off by a crash is left out."""
-        if not self.log_path.exists():
+        """The lines of log.jsonl; one that was cut off by a crash, or holds no numbers, is left out."""
+        if not self.log_path.is_file():
             return []
         lines = []
         for text in self.log_path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -172,7 +175,7 @@ class RunFolder:
                 line = parse_json(text)
             except ValueError:
                 continue
-            if isinstance(line, dict) and "images_seen" in line:
+            if isinstance(line, dict) and {"images_seen", "seconds"} <= line.keys() and _all_numbers(line):
                 lines.append(line)
         return lines
 
@@ -183,3 +186,8 @@ class RunFolder:
             path = path.with_suffix(".png")
         save(path, pixels, Provenance(self.path.name, seeds, 1.0))
         return path
+
+
+def _all_numbers(line: dict[str, Any]) -> bool:
+    """Whether every value is a number that float32 could hold."""
+    return all(isinstance(value, (int, float)) and abs(value) < 1e38 for value in line.values())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from facegan.checkpoint import Parts
-from facegan.config import UsageError
+from facegan.config import MAX_INT, UsageError
 from facegan.data.dataset import STARTER
 from facegan.losses import Player
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
@@ -62,12 +62,16 @@ class TrainState:
                 network.load_state_dict(parts[player])
                 _load_adam(self.optimizers[player], parts[f"optimizer_{player}"])
             self.average.load_state_dict(parts["G_ema"])
-            self.images_seen = parts["images_seen"]
-            self.log_sums = {name: total.to(self.device) for name, total in parts["log"]["sums"].items()}
-            self.log_steps = parts["log"]["steps"]
+            images_seen, steps, sums = parts["images_seen"], parts["log"]["steps"], parts["log"]["sums"]
+            if not (isinstance(images_seen, int) and 0 <= images_seen < MAX_INT):
+                raise ValueError(f"images_seen is {str(images_seen)[:40]}")
+            if not (isinstance(steps, int) and all(total.shape == () for total in sums.values())):
+                raise ValueError("the log's sums are not numbers")
+            self.images_seen, self.log_steps = images_seen, steps
+            self.log_sums = {name: total.to(self.device) for name, total in sums.items()}
         except KeyError as error:
             raise UsageError(f"the checkpoint has no part {error}") from None
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise UsageError(f"the checkpoint does not fit this run: {_reason(error)}") from None
 
 
@@ -106,6 +110,17 @@ def _adam(network: nn.Module, config: Adam, device: torch.device) -> torch.optim
 
 def _load_adam(optimizer: torch.optim.Adam, stored: Parts) -> None:
     """Takes over moments and step counts, but not the settings: those may have been changed by --force."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state = stored["state"]
+    if state and sorted(state) != list(range(len(parameters))):
+        raise ValueError("Adam's moments are of other weights")
+    for number, moments in state.items():
+        # torch takes moments of any shape, and then writes where they are not
+        for name in ("exp_avg", "exp_avg_sq"):
+            if moments[name].shape != parameters[number].shape or moments[name].dtype != torch.float32:
+                raise ValueError(f"Adam's {name} {number} is of another shape or type than its weight")
+        if moments["step"].shape != ():
+            raise ValueError(f"Adam's step {number} is no number")
     settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(copy.deepcopy(stored))  # it keeps references into what it is given
     for group, values in zip(optimizer.param_groups, settings, strict=True):
