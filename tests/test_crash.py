@@ -220,7 +220,8 @@ def test_a_process_killed_at_random_moments_resumes_exactly(
         process.kill()
         process.wait(timeout=60)
         half_written += len(list(folder.rglob("*.partial*")))
-        newest = RunFolder(folder).newest_checkpoint(warn=pytest.fail)
+        run = RunFolder(folder)
+        newest = run.newest_checkpoint(warn=pytest.fail) if run.exists() else None
         killed_at.append(newest["images_seen"] if newest else 0)
     subprocess.run(command(folder), check=True, capture_output=True, env=ONE_THREAD, timeout=300)
     assert left_by(folder) == left_by(whole)
