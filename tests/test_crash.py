@@ -209,14 +209,15 @@ def test_a_process_killed_at_random_moments_resumes_exactly(
     began = time.monotonic()
     subprocess.run(command(whole), check=True, capture_output=True, env=ONE_THREAD, timeout=300)
     trained = float(RunFolder(whole).read_log()[-1]["seconds"])
-    startup_seconds = time.monotonic() - began - trained
+    startup = time.monotonic() - began - trained
+    longest = startup + 1.2 * trained / kills  # by far not enough to be done before the last kill
     moments, killed_at, half_written = random.Random(kills), [], 0
     for _ in range(kills):
         process = subprocess.Popen(
             command(folder), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=ONE_THREAD
         )
         with pytest.raises(subprocess.TimeoutExpired):  # else it was done before it could be killed
-            process.wait(timeout=moments.uniform(0.0, 2 * startup_seconds))
+            process.wait(timeout=moments.uniform(0.0, longest))
         process.kill()
         process.wait(timeout=60)
         half_written += len(list(folder.rglob("*.partial*")))
