@@ -7,20 +7,27 @@ Exit status: 0 done, 2 wrong use (one line), 1 failed while working, 130 interru
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from facegan.config import UsageError, nearest
+from facegan.config import UsageError
+from facegan.terminal import (
+    WRONG_PLACE,
+    counter,
+    fail,
+    interruptible,
+    is_out_of_memory,
+    number,
+    parse_message,
+    say,
+    seconds,
+    stages,
+    whole_number,
+)
 
 app = typer.Typer(
     name="facegan",
@@ -34,21 +41,6 @@ app = typer.Typer(
 _ParseError: Any = typer.BadParameter.__mro__[2]
 
 
-def _number(text: str) -> float:
-    if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?(nan|inf)", str(text)):
-        raise typer.BadParameter(f"{text!r} is not a number")
-    return float(text)
-
-
-def _whole_number(text: str) -> int:
-    if not re.fullmatch(r"[-+]?[0-9]{1,18}", str(text)):
-        raise typer.BadParameter(f"{text!r} is not a whole number of at most 18 digits")
-    return int(text)
-
-
-# a place that cannot be what it should be; a disk that is full or fails is another matter
-_WRONG_PLACE = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
-MAX_MESSAGE = 600  # characters
 Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run folder or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
@@ -57,7 +49,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 def main() -> None:
     """The console script: wrong use becomes one line and exit status 2."""
-    warnings.showwarning = lambda message, *_: _say(f"facegan: note: {message}")
+    warnings.showwarning = lambda message, *_: say(f"facegan: note: {message}")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -66,50 +58,20 @@ def run(arguments: list[str]) -> int:
     try:
         return int(app(arguments, standalone_mode=False) or 0)
     except _ParseError as error:
-        return _fail(_parse_message(error), 2)
+        return fail(parse_message(error), 2)
     except UsageError as error:
-        return _fail(str(error), 2)
+        return fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):  # newer versions of typer return 130 themselves
         return 130
     except FloatingPointError as error:
-        return _fail(f"training failed: {error}", 1)
+        return fail(f"training failed: {error}", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", 2 if isinstance(error, _WRONG_PLACE) else 1)
+        return fail(f"{where}{error.strerror or error}", 2 if isinstance(error, WRONG_PLACE) else 1)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        return _fail("not enough memory; a smaller --batch needs less", 1)
-
-
-def _parse_message(error: Any) -> str:
-    """What was given, what is allowed, and the nearest right word, of an error in the words themselves."""
-    text: str = error.format_message()
-    command: Any = getattr(error.ctx, "command", None)
-    where = "" if error.ctx is None or error.ctx.parent is None else f" {command.name}"
-    unknown = re.match(r"No such (command|option):? '?([^' ]+?)'?[. ]*(\(|Did|$)", text)
-    if unknown and unknown[1] == "command":
-        words = list(command.commands)
-        return f"no command {unknown[2]!r}: one of {', '.join(words)}{nearest(unknown[2], words)}"
-    if unknown and command is not None:
-        words = [word for parameter in command.params for word in parameter.opts]
-        return f"no option {unknown[2]}{nearest(unknown[2], words)}; facegan{where} --help lists them"
-    return text
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether numpy, torch's CPU allocator or CUDA had no memory left; the last two raise RuntimeErrors."""
-    texts = ("can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
-
-
-def _fail(message: str, status: int) -> int:
-    """Prints one line, of a readable length and without control characters, whatever a file's names hold."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.split()))
-    if len(line) > MAX_MESSAGE:
-        line = f"{line[: MAX_MESSAGE // 2]} ... {line[-MAX_MESSAGE // 2 :]}"
-    print(f"facegan: {line}", file=sys.stderr)
-    return status
+        return fail("not enough memory; a smaller --batch needs less", 1)
 
 
 @app.callback(invoke_without_command=True)
@@ -134,8 +96,8 @@ def demo(
     from facegan.demo import demo as run_demo
     from facegan.training.progress import ProgressReporter
 
-    with ProgressReporter() as reporter, _interruptible() as stopped:
-        written = run_demo(out, reporter=reporter, say=_say, stop=stopped)
+    with ProgressReporter() as reporter, interruptible() as stopped:
+        written = run_demo(out, reporter=reporter, say=say, stop=stopped)
     _print({name: str(path) for name, path in written.items()}, as_json)
 
 
@@ -153,13 +115,13 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --resume: accept a changed config.")] = False,
     batch: Annotated[
-        int | None, typer.Option(parser=_whole_number, metavar="N", help="Images a step.")
+        int | None, typer.Option(parser=whole_number, metavar="N", help="Images a step.")
     ] = None,
     stop_after: Annotated[
         str | None, typer.Option(help="Stop and save after this time: 90s, 20m, 2h.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(parser=_whole_number, metavar="N", help="Seed of the whole run.")
+        int | None, typer.Option(parser=whole_number, metavar="N", help="Seed of the whole run.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
@@ -172,7 +134,7 @@ def train(
     from facegan.training.progress import ProgressReporter
     from facegan.training.run_folder import RunFolder
 
-    seconds = _seconds(stop_after) if stop_after is not None else float("inf")
+    limit = seconds(stop_after) if stop_after is not None else float("inf")
     if force and not resume:
         raise UsageError("--force has no effect without --resume")
     if resume and preset:
@@ -186,13 +148,13 @@ def train(
         run, [*assignments, *(_batch_settings(batch) if batch is not None else []), *(settings or [])]
     )
     try:
-        with ProgressReporter() as reporter, _interruptible() as stopped:
+        with ProgressReporter() as reporter, interruptible() as stopped:
             result = run_training(
                 run,
                 out,
                 resume=resume,
                 force=force,
-                stop_after_seconds=seconds,
+                stop_after_seconds=limit,
                 stop_requested=stopped,
                 reporter=reporter,
             )
@@ -202,7 +164,7 @@ def train(
             raise OSError(error.errno, f"{how}facegan train --out {out} --resume", error.filename) from error
         raise
     if not result.finished:
-        _say(f"saved; go on with: facegan train --out {out} --resume")
+        say(f"saved; go on with: facegan train --out {out} --resume")
     _print({"run": str(out), "images_seen": result.images_seen, "finished": result.finished}, as_json)
 
 
@@ -214,15 +176,13 @@ def generate(
     psi: Annotated[
         float,
         typer.Option(
-            parser=_number, metavar="X", help="Truncation: 1 is the whole variety, 0 the average face."
+            parser=number, metavar="X", help="Truncation: 1 is the whole variety, 0 the average face."
         ),
     ] = 0.7,
     noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",
     as_grid: Annotated[bool, typer.Option("--grid", help="One grid.png instead of single pictures.")] = False,
     file_format: Annotated[str, typer.Option("--format", help="png, jpg or webp.")] = "png",
-    batch: Annotated[
-        int, typer.Option(parser=_whole_number, metavar="N", help="Pictures made at once.")
-    ] = 32,
+    batch: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")] = 32,
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: AsJson = False,
@@ -240,11 +200,77 @@ def generate(
         )
         _print({"grid": str(path), "pictures": len(chosen)}, as_json)
     else:
-        with _counter("pictures", len(chosen)) as advance:
+        with counter("pictures", len(chosen)) as advance:
             count = write_pictures(
                 sampler, chosen, out, psi=psi, noise=noise, file_format=file_format, wrote=advance
             )
         _print({"folder": str(out), "pictures": count}, as_json)
+
+
+@app.command()
+def evaluate(
+    model: Model = "dcgan-64",
+    data: Annotated[
+        str, typer.Option(help="The real pictures: folder or zip; default: the starter set.")
+    ] = "starter",
+    metrics: Annotated[str, typer.Option(help="A list of fd, kid and pr.")] = "fd,kid,pr",
+    samples: Annotated[
+        int, typer.Option(parser=whole_number, metavar="N", help="Pictures of the model.")
+    ] = 10_000,
+    psi: Annotated[float, typer.Option(parser=number, metavar="X", help="Truncation.")] = 1.0,
+    seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="The first seed.")] = 0,
+    features: Annotated[
+        str, typer.Option(help="efficientnet, fid, clean-fid, dinov2, random or pixels.")
+    ] = "efficientnet",
+    features_file: Annotated[
+        Path | None, typer.Option(help="The network of fid, clean-fid and dinov2, where it is not cached.")
+    ] = None,
+    pictures: Annotated[
+        str | None, typer.Option(help="Measure this folder or zip instead of a model.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(parser=whole_number, metavar="N", help="With --pictures: compare at this.")
+    ] = None,
+    crop: Annotated[str, typer.Option(help="center, pad or celeba.")] = "center",
+    batch: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")] = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    write: Annotated[bool, typer.Option("--write", help="Add the result to the model file's card.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model, or a set of pictures, against real ones."""
+    from facegan import models
+    from facegan.config import to_json
+    from facegan.metrics.evaluate import measure
+    from facegan.metrics.report import add_to_card, as_text
+    from facegan.metrics.subjects import ModelSubject, PicturesSubject
+    from facegan.synthesis import Sampler
+
+    if (pictures is None) != (resolution is None):
+        raise UsageError("--pictures and --resolution go together: two sets are compared at one size")
+    if write and pictures is not None:
+        raise UsageError("--write has no effect with --pictures: there is no model file to write to")
+    subject: ModelSubject | PicturesSubject
+    if pictures is not None and resolution is not None:
+        subject = PicturesSubject.opened(pictures, resolution=resolution, crop=crop, seed=seed)
+    else:
+        sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
+        subject = ModelSubject(sampler, psi, seed)
+    with stages() as progress:
+        result = measure(
+            subject,
+            data,
+            crop=crop,
+            features=features,
+            features_file=features_file,
+            metrics=metrics.split(","),
+            samples=samples,
+            device=device,
+            progress=progress,
+        )
+    if write:
+        say(f"added to the card of {add_to_card(model, result)}")
+    print(json.dumps(to_json(result)) if as_json else as_text(result))
 
 
 @app.command()
@@ -276,49 +302,5 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         print(f"{name}: {value}")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", text.strip())
-    if not match:
-        raise UsageError(f"--stop-after {text!r}: a number and s, m or h, such as 90s, 20m, 2h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
 def _batch_settings(batch: int) -> list[str]:
     return [f"batch={batch}", f"micro_batch={batch}"]
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C (or SIGTERM) came; a second Ctrl-C interrupts at once."""
-    caught: list[int] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-        # not print: the signal may have come in the middle of one
-        os.write(2, b"\nstopping as soon as everything is saved (again to stop at once)\n")
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _counter(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr; the function given moves it by one."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)

@@ -17,8 +17,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
+from facegan.card import Card
 from facegan.config import UsageError, first_line, from_json, nearest, parse_json, to_json
 from facegan.files import write_atomically
 from facegan.networks import Generator, NetworkConfig, build_generator
@@ -28,17 +30,6 @@ ZOO = Path(__file__).parent / "zoo"
 RUN_MODEL = "model.safetensors"  # the newest EMA in a run folder
 _G = "G."
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a model file says of itself, in its metadata."""
-
-    data: str = ""
-    images_seen: int = 0
-    licence: str = ""
-    description: str = ""
-    metrics: tuple[str, ...] = ()
 
 
 @dataclass
@@ -162,10 +153,25 @@ def save(path: Path, model: Model, dtype: torch.dtype = torch.float16) -> None:
         _G + key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for key, tensor in model.generator.state_dict().items()
     }
+    _write(path, tensors, model.config, model.card)
+
+
+def rewrite_card(path: Path, card: Card) -> None:
+    """Gives a model file another card; its tensors stay as they are.
+
+    Raises:
+        UsageError: not a facegan model.
+        OSError: it could not be written; the old file is still there.
+    """
+    config, _ = read_header(path)
+    _write(path, load_file(path), config, card)
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor], config: NetworkConfig, card: Card) -> None:
     metadata = {
         "facegan_format": str(FORMAT),
-        "config": json.dumps(to_json(model.config)),
-        "card": json.dumps(to_json(model.card)),
+        "config": json.dumps(to_json(config)),
+        "card": json.dumps(to_json(card)),
     }
     data = to_safetensors(tensors, metadata)
     write_atomically(path, lambda file: file.write(data))

@@ -16,6 +16,7 @@ from facegan.networks import NetworkConfig
 from facegan.networks.dcgan import DCGANConfig
 
 MAX_BATCH = 65_536
+MIN_SAMPLES = 100  # of which a distance can say anything
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -67,6 +68,21 @@ class Intervals:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A Frechet distance of EMA samples to the training pictures while training; the best model is kept."""
+
+    every_images: int = 0  # 0: never
+    features: Literal["efficientnet", "fid", "clean-fid", "dinov2", "random", "pixels"] = "efficientnet"
+    samples: int = 2_000
+
+    def __post_init__(self) -> None:
+        if self.every_images < 0:
+            raise UsageError(f"measure.every_images {self.every_images}: 0 (never) or more")
+        if not MIN_SAMPLES <= self.samples <= 100_000:
+            raise UsageError(f"measure.samples {self.samples}: {MIN_SAMPLES} to 100,000")
+
+
+@dataclass(frozen=True)
 class Run:
     """Everything that decides how a training run goes; stored as the run folder's run.json."""
 
@@ -76,6 +92,7 @@ class Run:
     optimizer: Adam = field(default_factory=Adam)
     ema: Ema = field(default_factory=Ema)
     intervals: Intervals = field(default_factory=Intervals)
+    measure: Measure = field(default_factory=Measure)
     batch: int = 128
     micro_batch: int = 128
     total_images: int = 1_000_000

@@ -16,13 +16,13 @@ REPOSITORY = ROOT.parent
 
 # The order in which data flows: a module imports from its own rank or a lower one, and never in a circle.
 RANKS = {
-    "config": 0, "files": 0, "images": 0, "randomness": 0, "video": 0,
-    "networks": 1, "losses": 1, "data": 1,
+    "card": 0, "config": 0, "files": 0, "images": 0, "randomness": 0, "video": 0,
+    "networks": 1, "losses": 1, "data": 1, "perception": 1,
     "checkpoint": 2, "models": 2, "presets": 2,
     "runtime": 3, "synthesis": 3,
-    "output": 4,
+    "output": 4, "metrics": 4,
     "training": 5,
-    "demo": 6,
+    "demo": 6, "terminal": 6,
     "cli": 7, "__main__": 8,
 }  # fmt: skip
 ARCHITECTURES = {"networks.dcgan"}

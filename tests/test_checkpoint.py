@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from facegan import checkpoint, models
+from facegan.card import Card
 from facegan.config import UsageError
-from facegan.models import Card, Model
+from facegan.models import Model
 from facegan.networks import build_generator
 from facegan.networks.dcgan import DCGANConfig
 

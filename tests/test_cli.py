@@ -30,6 +30,10 @@ WORDS = {
         "--seeds", "--out", "--model", "--psi", "--noise", "--grid", "--format", "--batch", "--device",
         "--precision", "--json",
     },
+    "evaluate": {
+        "--model", "--data", "--metrics", "--samples", "--psi", "--seed", "--features", "--features-file",
+        "--pictures", "--resolution", "--crop", "--batch", "--device", "--precision", "--write", "--json",
+    },
     "models": {"--json"},
 }  # fmt: skip
 
@@ -86,7 +90,7 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["frob"], "no command 'frob': one of demo, train, generate, models"),
+        (["frob"], "no command 'frob': one of demo, train, generate, evaluate, models"),
         (["genrate"], "did you mean 'generate'"),
         (["--verson"], "did you mean '--version'"),
         (["generate", "--sedes", "3"], "--seeds"),
@@ -129,6 +133,15 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
         (["train", "--out", "x", "--preset", "dcgan-64", "--stop-after", "soon"], "90s, 20m, 2h"),
         (["train", "--out", "x", "--preset", "dcgan-64", "--force"], "no effect without --resume"),
         (["train", "--out", "x", "--resume"], "no run to resume"),
+        (["evaluate", "--pictures", "x"], "--pictures and --resolution go together"),
+        (["evaluate", "--resolution", "8"], "--pictures and --resolution go together"),
+        (["evaluate", "--pictures", "x", "--resolution", "8", "--write"], "--write has no effect"),
+        (["evaluate", "--pictures", "x", "--resolution", "8"], "no such folder or zip"),
+        (["evaluate", "--pictures", "x", "--resolution", "9999"], "resolution 9999: 4 to 4096"),
+        (["evaluate", "--features", "inception"], "features 'inception': one of efficientnet, fid,"),
+        (["evaluate", "--metrics", "fd,is", "--features", "pixels"], "metric 'is': one of fd, kid, pr"),
+        (["evaluate", "--data", "nowhere"], "no such folder or zip"),
+        (["evaluate", "--samples", "1"], "samples 1: at least 100"),
     ],
 )
 def test_wrong_use_is_one_line(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -23,16 +23,21 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from facegan.card import Card, Evaluation
 from facegan.checkpoint import checkpoints
 from facegan.config import UsageError, differences
 from facegan.data import Dataset, open_dataset
 from facegan.files import require_writable
 from facegan.images import grid, to_float
 from facegan.losses import Phase, Player
-from facegan.models import Card, Model
+from facegan.metrics.evaluate import evaluate
+from facegan.metrics.subjects import ModelSubject
+from facegan.models import Model
 from facegan.models import save as save_model
+from facegan.perception.features import FeatureExtractor, extractor
 from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
+from facegan.runtime import choose_device
 from facegan.synthesis import Sampler
 from facegan.training.ema import calibrated, ema_beta, update_ema
 from facegan.training.plot import plot_losses
@@ -141,6 +146,9 @@ class Reporter(Protocol):
     def tick(self, tick: Tick) -> None:
         """At every log interval."""
 
+    def measured(self, result: Evaluation, *, best: bool) -> None:
+        """The distance to the training pictures; best: the smallest so far."""
+
     def wrote(self, path: Path) -> None:
         """A sample grid or checkpoint was written."""
 
@@ -192,6 +200,9 @@ def train(
         if reporter:
             reporter.data(done, total)
 
+    network = None
+    if run.measure.every_images:  # before the work begins: its weights may be missing
+        network = extractor(run.measure.features, device=choose_device(run.device))
     dataset = open_dataset(
         run.data, resolution=run.model.resolution, channels=run.model.channels, progress=read
     )
@@ -207,7 +218,8 @@ def train(
             reporter.start(run, dataset, state.images_seen, stop_after_seconds)
             if skipped:
                 reporter.wrote(skipped)
-        _Stretch(run, folder, dataset, state, reporter).train(stop_after_seconds, stop_requested)
+        stretch = _Stretch(run, folder, dataset, state, reporter, network)
+        stretch.train(stop_after_seconds, stop_requested)
     return Result(state.images_seen, state.images_seen >= run.total_images)
 
 
@@ -232,9 +244,16 @@ class _Stretch:
     """One stretch of a run, from start or resume to stop: steps, and what is written along the way."""
 
     def __init__(
-        self, run: Run, folder: RunFolder, dataset: Dataset, state: TrainState, reporter: Reporter | None
+        self,
+        run: Run,
+        folder: RunFolder,
+        dataset: Dataset,
+        state: TrainState,
+        reporter: Reporter | None,
+        network: FeatureExtractor | None,
     ) -> None:
         self.run, self.folder, self.dataset, self.state, self.reporter = run, folder, dataset, state, reporter
+        self._network = network  # to measure with
         self._checkpointed_at = self._sampled_at = self._averaged_at = -1
         self._average: Model | None = None
         log = folder.read_log()
@@ -257,6 +276,8 @@ class _Stretch:
                 tick_began, steps = now, 0
             if self._passed(intervals.sample_images):
                 self._sample()
+            if run.measure.every_images and self._passed(run.measure.every_images):
+                self._measure()
             if self._passed(intervals.checkpoint_images):
                 self._checkpoint()
             if stop_requested() or time.monotonic() - began >= stop_after_seconds:
@@ -302,6 +323,28 @@ class _Stretch:
         self._sampled_at = self.state.images_seen
         if self.reporter:
             self.reporter.wrote(path)
+
+    def _measure(self) -> None:
+        """The distance of EMA samples to the training pictures; the best model is kept."""
+        assert self._network is not None
+        sampler = Sampler(self._average_model(), device=self.state.device.type)
+        samples = self.run.measure.samples
+        result = evaluate(
+            ModelSubject(sampler), self.dataset, self._network, metrics=("fd",), samples=samples
+        )
+        (distance,) = result.values
+        self.folder.append_metrics(
+            {"images_seen": self.state.images_seen, distance.name: distance.value}
+            | {"low": distance.low, "high": distance.high, "samples": samples}
+        )
+        best = distance.value < self.state.best
+        if best:
+            self.state.best = distance.value
+            model = self._average_model()
+            card = replace(model.card, metrics=(result,))
+            save_model(self.folder.best_path, replace(model, card=card))
+        if self.reporter:
+            self.reporter.measured(result, best=best)
 
     def _average_model(self) -> Model:
         """The EMA generator with BatchNorm statistics of its own, and what is known of it.

@@ -10,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from facegan.card import Evaluation
 from facegan.data import Dataset
 from facegan.presets import Run
 from facegan.training.loop import Tick
@@ -100,6 +101,15 @@ class ProgressReporter:
             self.console.print(note, highlight=False, soft_wrap=True)
         elif self._training is not None:
             self._bar.update(self._training, note=note)
+
+    def measured(self, result: Evaluation, *, best: bool) -> None:
+        """Shows the distance."""
+        (distance,) = result.values
+        note = f"{result.images_seen:,} images  {distance.name} {distance.value:.2f}"
+        if distance.low is not None and distance.high is not None:
+            note += f" ({distance.low:.2f} to {distance.high:.2f})"
+        note += f" of {result.samples:,} samples{', the best so far' if best else ''}"
+        self.console.print(note, markup=False, highlight=False, soft_wrap=True)
 
     def wrote(self, path: Path) -> None:
         """Names each file that was written."""

@@ -2,6 +2,8 @@
 
 run.json               the whole config
 log.jsonl              one line a log interval: images_seen, seconds, images_per_second, the loss terms
+metrics.jsonl          one line a measurement: images_seen, the distance by its name, its interval, samples
+best.safetensors       the EMA generator of the smallest distance so far, where distances are measured
 samples/*.jpg          grids of the EMA generator at fixed seeds
 losses.png             the loss curves
 checkpoints/*.pt       everything a resume needs
@@ -15,8 +17,9 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -40,7 +43,9 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
         self.log_path = path / "log.jsonl"
+        self.metrics_path = path / "metrics.jsonl"
         self.model_path = path / RUN_MODEL
+        self.best_path = path / "best.safetensors"
         self.losses_path = path / LOSSES
         self._config_path = path / "run.json"
 
@@ -98,10 +103,12 @@ class RunFolder:
             )
 
     def resumed(self, run: Run, images_seen: int) -> None:
-        """Takes a resumed run's config; drops the log after its checkpoint, and what a crash left."""
+        """Takes a resumed run's config; drops the logs after its checkpoint, and what a crash left."""
         self.start(run)
-        kept = [json.dumps(line) + "\n" for line in self.read_log() if line["images_seen"] <= images_seen]
-        write_atomically(self.log_path, lambda file: file.write("".join(kept).encode()))
+        for path, lines in ((self.log_path, self.read_log()), (self.metrics_path, self.read_metrics())):
+            kept = "".join(json.dumps(line) + "\n" for line in lines if line["images_seen"] <= images_seen)
+            if path.exists():
+                write_atomically(path, partial(_write_text, text=kept))
         for folder in (self.path, self.checkpoints, self.samples):
             clear_partial(folder)
 
@@ -167,17 +174,15 @@ class RunFolder:
 
     def read_log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl; one that was cut off by a crash, or holds no numbers, is left out."""
-        if not self.log_path.is_file():
-            return []
-        lines = []
-        for text in self.log_path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = parse_json(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict) and {"images_seen", "seconds"} <= line.keys() and _all_numbers(line):
-                lines.append(line)
-        return lines
+        return _read_lines(self.log_path, {"images_seen", "seconds"})
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Adds one line to metrics.jsonl."""
+        append_line(self.metrics_path, json.dumps(line))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, as `read_log`."""
+        return _read_lines(self.metrics_path, {"images_seen"})
 
     def save_samples(self, pixels: Pixels, images_seen: int, seeds: str) -> Path:
         """Writes a sample grid [H, W, C]."""
@@ -186,6 +191,24 @@ class RunFolder:
             path = path.with_suffix(".png")
         save(path, pixels, Provenance(self.path.name, seeds, 1.0))
         return path
+
+
+def _write_text(file: IO[bytes], text: str) -> None:
+    file.write(text.encode())
+
+
+def _read_lines(path: Path, needed: set[str]) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = parse_json(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and needed <= line.keys() and _all_numbers(line):
+            lines.append(line)
+    return lines
 
 
 def _all_numbers(line: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -22,7 +23,7 @@ from facegan.runtime import choose_device, place, training_dtype
 
 @dataclass
 class TrainState:
-    """G, D, the running mean of G, an optimiser for each player, the clock, and the log's open interval."""
+    """G, D, G's running mean, the optimisers, the clock, the log's open interval, the best distance."""
 
     generator: Generator
     discriminator: Discriminator
@@ -31,6 +32,7 @@ class TrainState:
     images_seen: int = 0
     log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
     log_steps: int = 0
+    best: float = math.inf  # the smallest distance measured so far
 
     @property
     def networks(self) -> dict[Player, Generator | Discriminator]:
@@ -49,7 +51,8 @@ class TrainState:
             f"optimizer_{player}": optimizer.state_dict() for player, optimizer in self.optimizers.items()
         }
         log = {"sums": dict(self.log_sums), "steps": self.log_steps}
-        return parts | {"G_ema": self.average.state_dict(), "images_seen": self.images_seen, "log": log}
+        parts |= {"G_ema": self.average.state_dict(), "images_seen": self.images_seen}
+        return parts | {"log": log, "best": self.best}
 
     def load_parts(self, parts: Parts) -> None:
         """Takes over what `parts` gave; learning rate and the like stay those of this state's own config.
@@ -67,7 +70,7 @@ class TrainState:
                 raise ValueError(f"images_seen is {str(images_seen)[:40]}")
             if not (isinstance(steps, int) and all(total.shape == () for total in sums.values())):
                 raise ValueError("the log's sums are not numbers")
-            self.images_seen, self.log_steps = images_seen, steps
+            self.images_seen, self.log_steps, self.best = images_seen, steps, float(parts["best"])
             self.log_sums = {name: total.to(self.device) for name, total in sums.items()}
         except KeyError as error:
             raise UsageError(f"the checkpoint has no part {error}") from None

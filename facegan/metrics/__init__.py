@@ -1,0 +1,1 @@
+"""Numbers that say how near made pictures are to real ones."""

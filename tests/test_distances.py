@@ -1,0 +1,555 @@
+"""Distances have their closed forms, agree with slow references and torchmetrics, and state honest errors."""
+
+from __future__ import annotations
+
+import io
+import math
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from facegan.config import UsageError
+from facegan.metrics import distances
+from facegan.metrics.distances import (
+    FirstFeatures,
+    GaussianStatistics,
+    bootstrap,
+    density_coverage,
+    frechet_distance,
+    frechet_interval,
+    kernel_distance,
+    precision_recall,
+    student_95,
+)
+
+torchmetrics_warns_of_memory = pytest.mark.filterwarnings(
+    "ignore:Metric `Kernel Inception Distance`:UserWarning"
+)
+
+
+def normal(seed: int, num: int, dim: int) -> Tensor:
+    return torch.randn(num, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def exact(mean: Tensor, covariance: Tensor) -> GaussianStatistics:
+    """Statistics of exactly this mean and covariance."""
+    count = 1001
+    arrays = {"count": np.array(count), "mean": mean.numpy(), "scatter": (covariance * (count - 1)).numpy()}
+    return GaussianStatistics.from_arrays(arrays)
+
+
+def rotation(dim: int) -> Tensor:
+    q: Tensor = torch.linalg.qr(normal(9, dim, dim)).Q
+    return q
+
+
+def column(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)[:, None]
+
+
+# Gaussian statistics
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_statistics_do_not_depend_on_the_chunks(chunk: int, offset: float) -> None:
+    x = normal(0, 100, 5) + offset
+    statistics = GaussianStatistics(5)
+    for part in x.split(chunk):
+        statistics.update(part)
+    assert statistics.count == 100
+    # a mean of 1e6 holds 1e-10 of the deviations; raw sums of squares would hold 1e-4
+    np.testing.assert_allclose(statistics.mean.numpy(), x.numpy().mean(axis=0), rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(statistics.covariance.numpy(), np.cov(x.numpy().T), rtol=0, atol=1e-9)
+
+
+def test_merged_statistics_are_those_of_all_samples_and_leave_the_parts() -> None:
+    x = normal(0, 90, 4) * 3 + 50
+    parts = [GaussianStatistics.of(part) for part in (x[:10], x[10:11], x[11:])]
+    total = GaussianStatistics.merged([GaussianStatistics(4), *parts, GaussianStatistics(4)])
+    assert (total.count, [part.count for part in parts]) == (90, [10, 1, 79])
+    torch.testing.assert_close(total.mean, x.mean(dim=0), rtol=1e-13, atol=0)
+    torch.testing.assert_close(total.covariance, torch.cov(x.T), rtol=0, atol=1e-12)
+    torch.testing.assert_close(parts[0].covariance, torch.cov(x[:10].T), rtol=0, atol=1e-12)
+
+
+def test_statistics_survive_a_file_exactly() -> None:
+    statistics = GaussianStatistics.of(normal(0, 20, 3))
+    file = io.BytesIO()
+    np.savez(file, **statistics.to_arrays())  # type: ignore[arg-type]
+    file.seek(0)
+    with np.load(file) as arrays:
+        read = GaussianStatistics.from_arrays(arrays)
+    assert read.count == 20
+    assert torch.equal(read.mean, statistics.mean)
+    assert torch.equal(read.covariance, statistics.covariance)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"count": np.array(2.0)}, "need an integer"),
+        ({"count": np.array([2])}, "need an integer"),
+        ({"count": np.array(-1)}, "below 0"),
+        ({"mean": np.zeros((3, 1))}, "need an integer"),
+        ({"mean": np.array(["a", "b", "c"])}, "need an integer"),
+        ({"mean": np.array([0, np.nan, 0])}, "not finite"),
+        ({"mean": np.zeros(0), "scatter": np.zeros((0, 0))}, "dimension 0"),
+        ({"scatter": np.zeros((3, 2))}, "need an integer"),
+        ({"scatter": np.diag([1.0, np.inf, 1.0])}, "not finite"),
+        ({"scatter": np.diag([1.0, -1.0, 1.0])}, "below 0"),
+        ({"scatter": np.triu(np.ones((3, 3)))}, "not symmetric"),
+    ],
+)
+def test_damaged_statistics_are_refused(change: dict[str, Any], message: str) -> None:
+    arrays = GaussianStatistics.of(normal(0, 20, 3)).to_arrays()
+    with pytest.raises(ValueError, match=message):
+        GaussianStatistics.from_arrays(arrays | change)
+    del arrays["mean"]
+    with pytest.raises(ValueError, match="no 'mean'"):
+        GaussianStatistics.from_arrays(arrays)
+
+
+def test_a_long_stream_takes_the_memory_of_a_short_one() -> None:
+    statistics, first = GaussianStatistics(16), FirstFeatures(100, 16)
+    chunk = normal(0, 500, 16)
+    statistics.update(chunk)
+    first.update(chunk)
+    tracemalloc.start()
+    for _ in range(99):
+        statistics.update(chunk)
+        first.update(chunk)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert statistics.count == 50_000
+    tensors = [
+        *vars(statistics).values(),
+        *vars(first).values(),
+    ]  # torch's memory, which tracemalloc does not see
+    bytes_held = [value.untyped_storage().nbytes() for value in tensors if isinstance(value, Tensor)]
+    assert sorted(bytes_held) == [16 * 8, 16 * 16 * 8, 100 * 16 * 4]
+    assert all(isinstance(value, (Tensor, int)) for value in tensors)  # no lists that could grow
+    assert kept < 20_000  # a list of the chunks would hold 99 tensors of some 500 bytes
+
+
+def test_the_first_features_of_a_stream_are_kept() -> None:
+    x = normal(0, 25, 3).float()
+    first = FirstFeatures(10, 3)
+    for part in x[:8].split(4):
+        first.update(part)
+    assert torch.equal(first.features, x[:8])
+    for part in x[8:].split(4):
+        first.update(part)
+    assert torch.equal(first.features, x[:10])
+
+
+# Frechet distance
+
+
+@pytest.mark.parametrize(
+    "turn", [torch.eye(4, dtype=torch.float64), rotation(4)], ids=["diagonal", "rotated"]
+)
+def test_frechet_distance_of_commuting_covariances_is_the_closed_form(turn: Tensor) -> None:
+    a, b = (
+        torch.tensor([1.0, 4, 9, 0], dtype=torch.float64),
+        torch.tensor([4.0, 1, 0, 16], dtype=torch.float64),
+    )
+    shift = torch.tensor([1.0, 0, -2, 0], dtype=torch.float64)
+    first = exact(torch.zeros(4, dtype=torch.float64), turn @ a.diag() @ turn.T)
+    second = exact(shift, turn @ b.diag() @ turn.T)
+    # |shift|^2 + sum (sqrt a - sqrt b)^2 = 5 + 1 + 1 + 9 + 16; a zero eigenvalue may cost 1e-8 under the root
+    assert frechet_distance(first, second) == pytest.approx(32, abs=1e-6)
+
+
+def test_frechet_distance_of_covariances_that_do_not_commute_is_the_2x2_closed_form() -> None:
+    # tr (S S')^1/2 = sqrt(tr(S S') + 2 sqrt(det S det S')) for 2x2: tr = 8, det = 3 and 4
+    s = torch.tensor([[2.0, 1], [1, 2]], dtype=torch.float64)
+    t = torch.tensor([[4.0, 0], [0, 1]], dtype=torch.float64)
+    zero = torch.zeros(2, dtype=torch.float64)
+    expected = 4 + 5 - 2 * math.sqrt(10 + 2 * math.sqrt(12))  # tr(S T) = 2 * 4 + 2 * 1
+    assert frechet_distance(exact(zero, s), exact(zero, t)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_frechet_distance_of_samples_is_near_that_of_their_gaussians() -> None:
+    # shift 1 in each of 4 dimensions, deviations 1 and 2: 4 + 4 * (2 - 1)^2 = 8; the error is some 0.05
+    real, fake = normal(0, 20_000, 4), normal(1, 20_000, 4) * 2 + 1
+    value = frechet_distance(GaussianStatistics.of(real), GaussianStatistics.of(fake))
+    assert value == pytest.approx(8, abs=0.2)
+
+
+@pytest.mark.parametrize("num", [10, 500], ids=["fewer samples than dimensions", "more"])
+def test_a_set_is_at_no_distance_from_itself(num: int) -> None:
+    statistics = GaussianStatistics.of(normal(0, num, 64) * 10)
+    assert 0 <= frechet_distance(statistics, statistics) < 1e-6
+
+
+def test_frechet_distance_of_few_samples_is_that_by_singular_values() -> None:
+    # tr (S S')^1/2 is the sum of the singular values of X X'^T, for centred X / sqrt(N - 1); no eigenvalues
+    x, y = normal(0, 20, 64), normal(1, 300, 64) + 0.1
+    scaled = [(z - z.mean(dim=0)) / math.sqrt(len(z) - 1) for z in (x, y)]
+    trace = sum(z.square().sum() for z in scaled) - 2 * torch.linalg.svdvals(scaled[0] @ scaled[1].T).sum()
+    expected = float((x.mean(dim=0) - y.mean(dim=0)).square().sum() + trace)
+    first, second = GaussianStatistics.of(x), GaussianStatistics.of(y)
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-11)  # float64 rounding
+    assert frechet_distance(second, first) == pytest.approx(expected, rel=1e-11)
+
+
+def test_frechet_distance_is_symmetric() -> None:
+    a, b = (
+        GaussianStatistics.of(normal(0, 100, 8)),
+        GaussianStatistics.of(normal(1, 100, 8) @ normal(2, 8, 8)),
+    )
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-12)
+
+
+def test_a_collapsed_generator_has_a_frechet_distance() -> None:
+    real, fake = GaussianStatistics.of(normal(0, 100, 3)), GaussianStatistics.of(torch.ones(50, 3))
+    expected = float((real.mean - 1).square().sum() + real.covariance.trace())  # S' = 0
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-12)
+    assert frechet_distance(fake, fake) == 0
+
+
+class TinyFeatures(nn.Module):
+    """Pictures as 6 features in float64: a fixed linear map."""
+
+    num_features = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * 4 * 4, 6, dtype=torch.float64)
+        nn.init.normal_(self.linear.weight, std=0.01, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, image: Tensor) -> Tensor:
+        features: Tensor = self.linear(image.flatten(1).double())
+        return features
+
+
+def pictures(seed: int, low: int, high: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(low, high, (60, 3, 4, 4), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def torchmetrics_image() -> Any:
+    pytest.importorskip("torchmetrics.image.kid")
+    pytest.importorskip("torchmetrics.image.fid")
+    return pytest.importorskip("torchmetrics.image")
+
+
+def test_frechet_distance_is_that_of_torchmetrics(torchmetrics_image: Any) -> None:
+    network, real, fake = TinyFeatures(), pictures(0, 0, 200), pictures(1, 100, 255)
+    reference = torchmetrics_image.fid.FrechetInceptionDistance(feature=network)
+    reference.update(real, real=True)
+    reference.update(fake, real=False)
+    value = frechet_distance(GaussianStatistics.of(network(real)), GaussianStatistics.of(network(fake)))
+    # both in float64; theirs takes raw sums of squares and the eigenvalues of S S': some 1e-12 each
+    assert value == pytest.approx(float(reference.compute()), rel=1e-9)
+
+
+def frechet_spread(scale: float, blocks_of: Callable[[Tensor], list[Tensor]]) -> tuple[float, float]:
+    """Standard deviation of the distance over repeated fakes, and the mean of the jackknife's error."""
+    real = exact(torch.zeros(4, dtype=torch.float64), torch.eye(4, dtype=torch.float64))
+    values, errors = [], []
+    for seed in range(60):
+        fake = normal(seed, 400, 4) * scale
+        interval = frechet_interval(real, [GaussianStatistics.of(block) for block in blocks_of(fake)])
+        assert interval.value == pytest.approx(frechet_distance(real, GaussianStatistics.of(fake)), rel=1e-9)
+        values.append(interval.value)
+        errors.append((interval.high - interval.low) / (2 * student_95(9)))
+    return float(np.std(values, ddof=1)), float(np.mean(errors))
+
+
+@pytest.mark.parametrize(
+    "blocks_of",
+    [lambda x: list(x.tensor_split(10)), lambda x: list(x.split([20] * 5 + [60] * 5))],
+    ids=["equal blocks", "unequal blocks"],
+)
+def test_the_jackknife_error_is_the_spread_over_repeated_fakes(
+    blocks_of: Callable[[Tensor], list[Tensor]],
+) -> None:
+    spread, error = frechet_spread(1.3, blocks_of)
+    # 60 repetitions know the spread to 9 %, ten blocks each error to some 25 %, their mean to 3 %
+    assert spread / 1.35 < error < spread * 1.35
+
+
+def test_the_jackknife_of_equal_blocks_is_the_textbook_one() -> None:
+    real, fake = GaussianStatistics.of(normal(0, 200, 3)), normal(1, 100, 3) + 1
+    blocks = fake.split(20)
+    interval = frechet_interval(real, [GaussianStatistics.of(block) for block in blocks])
+    without = [torch.cat([other for other in blocks if other is not block]) for block in blocks]
+    values = np.array([frechet_distance(real, GaussianStatistics.of(rest)) for rest in without])
+    error = math.sqrt(4 / 5 * np.square(values - values.mean()).sum())  # (g - 1) / g sum (x - mean)^2
+    assert interval.high - interval.value == pytest.approx(student_95(4) * error, rel=1e-9)
+    assert interval.value - interval.low == pytest.approx(student_95(4) * error, rel=1e-9)
+
+
+# kernel distance
+
+
+def slow_kernel_distance(x: Tensor, y: Tensor) -> float:
+    """The sums of Binkowski et al. 2018, eq. 4, pair by pair."""
+    n, dim = x.shape
+
+    def kernel(a: Tensor, b: Tensor) -> float:
+        return (float(a @ b) / dim + 1) ** 3
+
+    pairs = [(i, j) for i in range(n) for j in range(n)]
+    within = sum(kernel(x[i], x[j]) + kernel(y[i], y[j]) for i, j in pairs if i != j)
+    return within / (n * (n - 1)) - 2 * sum(kernel(x[i], y[j]) for i, j in pairs) / n**2
+
+
+def test_kernel_distance_is_the_double_sum() -> None:
+    real, fake = normal(0, 15, 4), normal(1, 15, 4) + 0.3
+    value, error = kernel_distance(real, fake, subsets=3)  # 1000 is cut to 15: the whole sets
+    assert value == pytest.approx(slow_kernel_distance(real, fake), rel=1e-12)
+    assert error == pytest.approx(0, abs=1e-14)
+
+
+@torchmetrics_warns_of_memory
+def test_kernel_distance_is_that_of_torchmetrics(torchmetrics_image: Any) -> None:
+    network, real, fake = TinyFeatures(), pictures(0, 0, 200), pictures(1, 100, 255)
+    reference = torchmetrics_image.kid.KernelInceptionDistance(feature=network, subsets=2, subset_size=60)
+    reference.update(real, real=True)
+    reference.update(fake, real=False)
+    value, _ = kernel_distance(network(real), network(fake), subsets=2, subset_size=60)
+    assert value == pytest.approx(float(reference.compute()[0]), rel=1e-11)  # both in float64
+
+
+def test_kernel_distance_between_equal_distributions_is_zero_on_average() -> None:
+    repeats = [
+        kernel_distance(normal(2 * i, 40, 3), normal(2 * i + 1, 40, 3), subsets=2)[0] for i in range(200)
+    ]
+    values = np.array(repeats)
+    assert abs(values.mean()) < 3 * values.std(ddof=1) / math.sqrt(len(values))
+    assert 40 < (values < 0).sum() < 190  # mostly a little below zero, at times well above
+
+
+def test_the_kernel_distance_s_error_is_the_spread_over_draws_of_subsets() -> None:
+    real, fake = normal(0, 300, 3), normal(1, 200, 3) + 0.5
+    draws = [kernel_distance(real, fake, subsets=20, subset_size=30, seed=seed) for seed in range(60)]
+    values, errors = np.array(draws).T
+    # 60 draws know the spread to 9 %
+    assert np.sqrt(np.square(errors).mean()) == pytest.approx(values.std(ddof=1), rel=0.35)
+
+
+def test_kernel_distance_of_all_subsets_is_that_of_the_whole_sets() -> None:
+    # U-statistics: averaged over all subsets they are those of the whole; 500 subsets leave their error
+    real, fake = normal(0, 100, 3), normal(1, 100, 3) + 0.5
+    value, error = kernel_distance(real, fake, subsets=500, subset_size=10)
+    assert abs(value - kernel_distance(real, fake, subsets=2)[0]) < 3 * error
+
+
+def test_the_kernel_distance_s_subsets_follow_the_seed() -> None:
+    real, fake = normal(0, 50, 3), normal(1, 50, 3)
+    first, again, other = (kernel_distance(real, fake, subsets=5, subset_size=10, seed=s) for s in (0, 0, 1))
+    assert first == again != other
+
+
+# neighbours
+
+
+def test_precision_and_recall_of_four_points_on_a_line_are_those_by_hand() -> None:
+    real, fake = column(0, 1, 2, 3), column(0.5, 0.9, 3.9, 10)
+    # k = 1: reals reach 1, so 10 is outside; fakes reach 0.4, 0.4, 3, 6.1, so 0 is outside
+    assert precision_recall(real, fake, k=1) == (3 / 4, 3 / 4)
+    assert precision_recall(fake, real, k=1) == (3 / 4, 3 / 4)
+    # k = 2: reals reach 2, 1, 1, 2; fakes reach 3.4, 3, 3.4, 9.1
+    assert precision_recall(real, fake, k=2) == (3 / 4, 1)
+
+
+def test_density_and_coverage_of_four_points_on_a_line_are_those_by_hand() -> None:
+    real, fake = column(0, 1, 2, 3), column(0.5, 0.9, 3.9, 10)
+    # k = 1: reals hold 2, 2, 0, 1 fakes
+    assert density_coverage(real, fake, k=1) == (5 / 4, 3 / 4)
+    # k = 2: they reach 2, 1, 1, 2 and hold 2, 2, 0, 1
+    assert density_coverage(real, fake, k=2) == (5 / 8, 3 / 4)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.1, 1000.0])
+def test_the_rim_of_a_ball_is_inside_for_precision_and_outside_for_density(offset: float) -> None:
+    real = torch.arange(10, dtype=torch.float64)[:, None].expand(-1, 7) * 0.1 + offset
+    fake = torch.stack([real[-1] + 0.1, real[-1] + 50])  # one on the rim of the last real
+    assert precision_recall(real, fake, k=1)[0] == 1 / 2
+    assert density_coverage(real, fake, k=1) == (0, 0)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_equal_sets_score_one(offset: float) -> None:
+    real = normal(0, 150, 33).float() + offset
+    fake = real[torch.randperm(150, generator=torch.Generator().manual_seed(0))]
+    assert precision_recall(real, fake) == (1, 1)
+    assert density_coverage(real, fake) == (1, 1)  # exactly: all k ties of every ball fall outside
+
+
+def test_far_sets_score_zero() -> None:
+    real, fake = normal(0, 50, 2), normal(1, 60, 2) + 100
+    assert precision_recall(real, fake) == (0, 0)
+    assert density_coverage(real, fake) == (0, 0)
+
+
+def test_a_generator_of_one_mode_is_precise_and_recalls_that_mode() -> None:
+    mode, others = normal(0, 60, 2), normal(1, 40, 2) + 100
+    precision, recall = precision_recall(torch.cat([mode, others]), mode)
+    assert (precision, recall) == (1, 0.6)
+    assert density_coverage(torch.cat([mode, others]), mode)[1] == 0.6
+
+
+def test_repeated_points_are_inside_balls_of_no_size() -> None:
+    point = normal(0, 1, 50) * 10
+    real, fake = point.repeat(6, 1), torch.cat([point.repeat(5, 1), point + 0.01])
+    assert precision_recall(real, fake) == (5 / 6, 1)
+
+
+def slow_neighbours(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float, float, float]:
+    """Precision, recall, density, coverage from all differences at once."""
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(x[:, None] - y[None], axis=-1)
+
+    real_radii = np.sort(distance(real, real), axis=1)[:, k]
+    fake_radii = np.sort(distance(fake, fake), axis=1)[:, k]
+    cross = distance(fake, real)  # [M, N]
+    inside = cross < real_radii
+    precision, recall = inside.any(axis=1).mean(), (cross < fake_radii[:, None]).any(axis=0).mean()
+    return precision, recall, inside.sum() / (k * len(fake)), inside.any(axis=0).mean()
+
+
+@pytest.mark.parametrize("block_elements", [1, 7 * 80, 2**22])
+def test_neighbours_are_those_of_all_differences_in_blocks_of_any_size(
+    block_elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distances, "BLOCK_ELEMENTS", block_elements)
+    real, fake = normal(0, 80, 3) + 1e6, normal(1, 70, 3) * 0.8 + 0.5 + 1e6  # far from the origin
+    expected = slow_neighbours(real.numpy(), fake.numpy(), 3)  # no ties: < and <= are the same
+    assert precision_recall(real, fake, k=3) + density_coverage(real, fake, k=3) == pytest.approx(
+        expected, abs=1e-12
+    )
+    assert 0.1 < min(expected) <= max(expected) < 0.99  # a case that could go wrong
+
+
+def test_blocks_are_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distances, "BLOCK_ELEMENTS", 300)
+    shapes = [
+        tuple(block.shape) for _, block in distances._squared_distances(normal(0, 10, 2), normal(1, 100, 2))
+    ]
+    assert shapes == [(3, 100), (3, 100), (3, 100), (1, 100)]
+
+
+def test_density_and_coverage_of_equal_distributions_are_their_expectations() -> None:
+    # Naeem et al. 2020, Lemmas 1 and 2: 1, and 1 - (N-1)...(N-k) / ((M+N-1)...(M+N-k)), for any distribution
+    n, m, k = 60, 50, 5
+    values = np.array(
+        [density_coverage(normal(2 * i, n, 2), normal(2 * i + 1, m, 2), k=k) for i in range(200)]
+    )
+    error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    expected = np.array([1, 1 - math.prod((n - i) / (m + n - i) for i in range(1, k + 1))])
+    assert (np.abs(values.mean(axis=0) - expected) < 3 * error).all()
+
+
+# bootstrap
+
+
+def mean_difference(real: Tensor, fake: Tensor) -> float:
+    return float(real.mean() - fake.mean())
+
+
+def test_the_bootstrap_of_a_mean_difference_is_as_wide_as_its_formula() -> None:
+    real, fake = normal(0, 200, 1), normal(1, 100, 1) * 2
+    interval = bootstrap(mean_difference, real, fake, draws=1000)
+    half = 1.96 * math.sqrt(real.var(correction=0) / 200 + fake.var(correction=0) / 100)
+    assert interval.value == mean_difference(real, fake)
+    # a 2.5 % quantile of 1000 draws is known to some 7 % of the half width
+    assert interval.high - interval.value == pytest.approx(half, rel=0.2)
+    assert interval.value - interval.low == pytest.approx(half, rel=0.2)
+    narrow = bootstrap(mean_difference, real, fake, draws=1000, confidence=0.5)
+    assert (narrow.high - narrow.low) / (2 * half) == pytest.approx(0.6745 / 1.96, rel=0.2)
+
+
+def test_the_bootstrap_follows_the_seed() -> None:
+    real, fake = normal(0, 20, 1), normal(1, 20, 1)
+    first, again, other = (bootstrap(mean_difference, real, fake, draws=5, seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+@pytest.mark.slow
+def test_the_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
+    covered = 0
+    for seed in range(300):
+        real, fake = normal(2 * seed, 50, 1) + 1, normal(2 * seed + 1, 50, 1) * 2
+        interval = bootstrap(mean_difference, real, fake, draws=200, seed=seed)
+        covered += interval.low <= 1 <= interval.high
+    # 95 % less 1 or 2 for 50 samples and 200 draws; 300 repetitions know it to 1.3 %
+    assert 0.90 < covered / 300 < 0.98
+
+
+# refusals
+
+FEW, GOOD = torch.zeros(1, 3), torch.zeros(20, 3)
+
+
+@pytest.mark.parametrize("metric", [kernel_distance, precision_recall, density_coverage])
+@pytest.mark.parametrize(
+    ("real", "fake", "message"),
+    [
+        (torch.zeros(20), GOOD, r"real features \[20\]: need \[N, D\]"),
+        (GOOD, torch.zeros(20, 4), r"fake features \[20, 4\]: need \[N, 3\]"),
+        (GOOD, FEW, r"fake features \[1, 3\]: need \[N, 3\] with N at least"),
+        (FEW, GOOD, r"real features \[1, 3\]: need \[N, D\] with N at least"),
+        (GOOD, GOOD.index_fill(0, torch.tensor([1, 2]), math.nan), "fake features: 2 of 20 rows hold NaN"),
+        (GOOD + math.inf, GOOD, "real features: 20 of 20 rows hold NaN or infinity"),
+        (torch.zeros(20, 0), torch.zeros(20, 0), r"real features \[20, 0\]"),
+    ],
+)
+def test_metrics_refuse_wrong_features(
+    metric: Callable[[Tensor, Tensor], object], real: Tensor, fake: Tensor, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        metric(real, fake)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: GaussianStatistics(0), "dimension 0"),
+        (lambda: FirstFeatures(0, 3), "0 features of dimension 3"),
+        (lambda: GaussianStatistics(4).update(GOOD), r"\[20, 3\]: need \[N, 4\]"),
+        (lambda: GaussianStatistics(3).update(GOOD[:0]), r"\[0, 3\]"),
+        (lambda: GaussianStatistics(3).update(GOOD + math.nan), "NaN"),
+        (lambda: FirstFeatures(5, 3).update(GOOD + math.nan), "NaN"),
+        (lambda: GaussianStatistics.of(FEW).covariance, "covariance of 1 samples"),
+        (lambda: GaussianStatistics.merged([]), "need one or more"),
+        (lambda: GaussianStatistics.merged([GaussianStatistics(3), GaussianStatistics(4)]), r"\[3, 4\]"),
+        (
+            lambda: frechet_distance(GaussianStatistics.of(GOOD), GaussianStatistics.of(FEW)),
+            "covariance of 1",
+        ),
+        (
+            lambda: frechet_distance(GaussianStatistics.of(GOOD), GaussianStatistics.of(GOOD[:, :2])),
+            "3 and 2|2 and 3",
+        ),
+        (
+            lambda: frechet_interval(GaussianStatistics.of(GOOD), [GaussianStatistics.of(GOOD)]),
+            r"blocks of \[20\]",
+        ),
+        (lambda: frechet_interval(GaussianStatistics.of(GOOD), [GaussianStatistics(3)] * 2), r"\[0, 0\]"),
+        (lambda: precision_recall(GOOD, GOOD[:3], k=3), r"\[3, 3\]: need \[N, 3\] with N at least 4"),
+        (lambda: precision_recall(GOOD, GOOD, k=0), "k 0: need at least 1"),
+        (lambda: kernel_distance(GOOD, GOOD, subsets=1), "subsets 1: need at least 2"),
+        (lambda: kernel_distance(GOOD, GOOD, subset_size=1), "subset_size 1: need at least 2"),
+        (lambda: bootstrap(mean_difference, GOOD, GOOD, draws=1), "draws 1: need at least 2"),
+        (lambda: bootstrap(mean_difference, GOOD, GOOD, confidence=95), "such as 0.95"),
+    ],
+)
+def test_wrong_settings_are_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [(5, 2.5706), (9, 2.2622), (30, 2.0423), (1000, 1.9623)])
+def test_student_s_quantile_is_the_tabulated_one(degrees: int, expected: float) -> None:
+    assert student_95(degrees) == pytest.approx(expected, rel=1e-2)

@@ -1,0 +1,262 @@
+"""Evaluations: the whole way from pictures to numbers with their protocol (facegan.metrics)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from facegan import cli, models
+from facegan.card import Evaluation, Value
+from facegan.config import UsageError, from_json, to_json
+from facegan.data import DataConfig, Dataset, open_dataset
+from facegan.metrics import feature_set
+from facegan.metrics.evaluate import evaluate, measure
+from facegan.metrics.feature_set import real_features
+from facegan.metrics.report import add_to_card, as_text
+from facegan.metrics.subjects import ModelSubject, PicturesSubject
+from facegan.synthesis import Sampler
+
+NUM_REALS = 160
+
+
+class MeanColour:
+    """A FeatureExtractor of three numbers a picture: the means of red, green and blue, in 0 .. 1."""
+
+    name, distance, dim, protocol = "mean-colour", "FD-colour", 3, "means of red, green, blue"
+
+    def __init__(self) -> None:
+        self.pictures = 0
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        self.pictures += len(pixels)
+        return pixels.double().mean(dim=(2, 3)).float() / 255
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A subject of given pictures uint8 [N, C, H, W], in batches of any size."""
+
+    pixels: Tensor
+    batch: int = 7
+    name, images_seen, psi, seed, precision = "given", 0, 1.0, 0, "fp32"
+
+    @property
+    def resolution(self) -> int:
+        return self.pixels.shape[2]
+
+    @property
+    def channels(self) -> int:
+        return self.pixels.shape[1]
+
+    def pictures(self, count: int) -> Iterator[Tensor]:
+        yield from self.pixels[:count].split(self.batch)
+
+
+@pytest.fixture(scope="module")
+def reals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """160 pictures of 8x8 random pixels, as a folder."""
+    folder, random = tmp_path_factory.mktemp("reals") / "reals", np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(NUM_REALS):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def data(reals: Path) -> Dataset:
+    return open_dataset(DataConfig(str(reals), mirror=False), resolution=8)
+
+
+def by_name(result: Evaluation) -> dict[str, Value]:
+    return {value.name: value for value in result.values}
+
+
+def test_reals_against_themselves_have_no_distance(data: Dataset, tmp_path: Path) -> None:
+    itself = PicturesSubject(data)
+    result = by_name(evaluate(itself, data, MeanColour(), samples=NUM_REALS, cache=tmp_path))
+    assert result["FD-colour"].value == pytest.approx(0, abs=1e-12)
+    assert result["precision-colour"].value == result["recall-colour"].value == 1
+    assert result["density-colour"].value == result["coverage-colour"].value == 1
+
+
+def test_a_shift_of_all_pictures_is_its_square(tmp_path: Path) -> None:
+    """Every fake is a real one 51 grey levels brighter: |mu - mu'|^2 = 3 (51 / 255)^2, equal covariances."""
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 200, (150, 3, 8, 8), generator=random, dtype=torch.uint8)
+    folder = tmp_path / "dark"
+    folder.mkdir()
+    for number, picture in enumerate(pixels):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{number:03d}.png")
+    dark = open_dataset(DataConfig(str(folder), mirror=False), resolution=8, cache=tmp_path)
+    bright = Pictures(pixels + 51)
+    result = evaluate(bright, dark, MeanColour(), metrics=["fd"], samples=150, cache=tmp_path)
+    assert result.values[0].value == pytest.approx(3 * 0.2**2, rel=1e-5)  # features are float32
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 1000])
+def test_the_numbers_do_not_depend_on_the_batch(batch: int, data: Dataset, tmp_path: Path) -> None:
+    random = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (130, 3, 8, 8), generator=random, dtype=torch.uint8)
+    results = [
+        evaluate(Pictures(pixels, size), data, MeanColour(), samples=130, cache=tmp_path)
+        for size in (batch, 13)
+    ]
+    assert results[0] == results[1]
+
+
+def test_reals_go_through_the_network_once(data: Dataset, tmp_path: Path) -> None:
+    first, second = MeanColour(), MeanColour()
+    results = [evaluate(PicturesSubject(data), data, network, samples=100, cache=tmp_path)
+               for network in (first, second)]  # fmt: skip
+    assert (first.pictures, second.pictures) == (NUM_REALS + 100, 100)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "missing array", "other count"])
+def test_a_damaged_cache_is_made_anew(damage: str, data: Dataset, tmp_path: Path) -> None:
+    expected = real_features(data, MeanColour(), tmp_path).gaussian.covariance
+    (path,) = (tmp_path / "features").glob("*.npz")
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "text":
+        path.write_text("words")
+    elif damage == "missing array":
+        del content["3.mean"]
+        np.savez(path, **content)
+    else:
+        content["0.count"] += 1
+        np.savez(path, **content)
+    network = MeanColour()
+    assert torch.equal(real_features(data, network, tmp_path).gaussian.covariance, expected)
+    assert network.pictures == NUM_REALS
+
+
+def test_what_is_remembered_does_not_grow_with_the_pictures(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_set, "KEPT", 50)
+    found = real_features(data, MeanColour(), tmp_path)
+    assert found.first.features.shape == (50, 3)
+    assert found.gaussian.count == NUM_REALS
+
+
+def test_a_sorted_set_is_remembered_in_random_order(data: Dataset, tmp_path: Path) -> None:
+    """Else the first so many would be the first classes."""
+    pixels = data.pictures(range(NUM_REALS)).double().mean(dim=(2, 3)).float() / 255
+    remembered = real_features(data, MeanColour(), tmp_path).first.features
+    assert not torch.equal(remembered, pixels)
+    assert torch.equal(remembered.sort(dim=0).values, pixels.sort(dim=0).values)
+
+
+def test_an_evaluation_names_all_it_needs_to_be_done_again(
+    reals: Path, tiny_model: models.Model, tmp_path: Path
+) -> None:
+    subject = ModelSubject(Sampler(tiny_model, device="cpu"), psi=0.8, seed=5)
+    result = measure(subject, str(reals), features="pixels", samples=120, device="cpu")
+    assert (result.subject, result.images_seen, result.samples) == ("tiny", 96, 120)
+    assert (result.psi, result.seed, result.precision) == (0.8, 5, "fp32")
+    assert (result.data, result.reals, result.resolution) == ("reals", NUM_REALS, 8)
+    assert len(result.data_key) == 24
+    assert from_json(Evaluation, json.loads(json.dumps(to_json(result)))) == result
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ["fid"]}, "metric 'fid': one of fd, kid, pr"),
+        ({"metrics": []}, "no metrics"),
+        ({"samples": 50}, "samples 50: at least 100"),
+        ({"samples": 161}, "it has 160 pictures"),
+    ],
+)
+def test_wrong_requests_are_refused(
+    options: dict[str, object], message: str, data: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        evaluate(PicturesSubject(data), data, MeanColour(), cache=tmp_path, **options)  # type: ignore[arg-type]
+
+
+def test_seeds_end_where_numpy_s_do(tiny_model: models.Model) -> None:
+    subject = ModelSubject(Sampler(tiny_model, device="cpu"), seed=2**32 - 10)
+    with pytest.raises(UsageError, match="seeds end at 4294967295"):
+        next(subject.pictures(11))
+
+
+RESULT = Evaluation(
+    subject="m", images_seen=5, samples=100, seed=3, psi=0.7, precision="fp32", data="d", data_key="k",
+    reals=200, resolution=8, features="f", version="1",
+    values=(Value("FD-x", 12.345, 12.0, 13.0), Value("recall-x", 0.25)),
+)  # fmt: skip
+
+
+def test_the_text_shows_numbers_intervals_and_protocol() -> None:
+    lines = as_text(RESULT).splitlines()
+    assert lines[0].split() == ["FD-x", "12.35", "(12.00", "to", "13.00)"]
+    assert lines[1].split() == ["recall-x", "0.2500"]
+    assert "seeds 3-102, psi 0.7, fp32" in lines[2]
+    assert "200 pictures at 8 px, key k" in lines[3]
+
+
+def test_a_card_keeps_one_result_of_each_protocol(tiny_run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes((tiny_run / "model.safetensors").read_bytes())
+    before = models.load(str(path))
+    newer = replace(RESULT, values=(Value("FD-x", 1.0),), images_seen=9)
+    other = replace(RESULT, psi=1.0)
+    for result in (RESULT, other, newer):
+        add_to_card(str(path), result)
+    after = models.load(str(path))
+    assert after.card.metrics == (other, newer)
+    assert replace(after.card, metrics=()) == before.card
+    for name, tensor in before.generator.state_dict().items():
+        assert torch.equal(after.generator.state_dict()[name], tensor)
+
+
+def test_a_card_of_the_hub_is_not_written_to() -> None:
+    with pytest.raises(UsageError, match="not one of the hub"):
+        add_to_card("hf://a/b", RESULT)
+
+
+# ---- the command line
+
+
+def test_evaluate_prints_the_same_as_json(
+    tiny_run: Path, reals: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", "--model", str(tiny_run), "--data", str(reals), "--features", "pixels"]
+    arguments += ["--samples", "100", "--metrics", "fd", "--device", "cpu"]
+    assert cli.run([*arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    result = from_json(Evaluation, json.loads(captured.out))
+    assert "seconds: " in captured.err
+    assert cli.run(arguments) == 0
+    assert capsys.readouterr().out.strip() == as_text(result)
+
+
+def test_evaluate_compares_two_sets(reals: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", "--pictures", str(reals), "--resolution", "8", "--data", str(reals)]
+    assert cli.run([*arguments, "--features", "random", "--samples", "160", "--metrics", "fd", "--json"]) == 0
+    (value,) = from_json(Evaluation, json.loads(capsys.readouterr().out)).values
+    assert value.name == "FD-random"
+    assert value.value == pytest.approx(0, abs=1e-6)
+
+
+def test_evaluate_writes_into_the_card(tiny_run: Path, reals: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes((tiny_run / "model.safetensors").read_bytes())
+    arguments = ["evaluate", "--model", str(path), "--data", str(reals), "--features", "pixels"]
+    assert cli.run([*arguments, "--samples", "100", "--metrics", "fd,pr", "--write"]) == 0
+    (result,) = models.read_header(path)[1].metrics
+    assert [value.name for value in result.values] == [
+        "FD-pixels", "precision-pixels", "recall-pixels", "density-pixels", "coverage-pixels"
+    ]  # fmt: skip
