@@ -20,8 +20,9 @@ class Evaluation:
     """Numbers of one set of pictures against another, with all that is needed to get them again."""
 
     subject: str  # the model, or the set of pictures, that was measured
+    subject_key: str  # of a set of pictures
     images_seen: int  # of the model; 0 for a set of pictures
-    samples: int  # pictures of the subject: seeds seed .. seed + samples - 1
+    samples: int  # pictures of the subject: of a model those of seeds seed .. seed + samples - 1
     seed: int
     psi: float
     precision: str  # the convolutions' while sampling
@@ -29,6 +30,7 @@ class Evaluation:
     data_key: str
     reals: int
     resolution: int
+    crop: str
     features: str  # the extractor's protocol: weights, resize, normalisation, layer
     version: str  # of facegan
     values: tuple[Value, ...]

@@ -209,7 +209,9 @@ def generate(
 
 @app.command()
 def evaluate(
-    model: Model = "dcgan-64",
+    model: Annotated[
+        str | None, typer.Option(help="A shipped name, .safetensors file, run folder or hf://owner/name.")
+    ] = None,
     data: Annotated[
         str, typer.Option(help="The real pictures: folder or zip; default: the starter set.")
     ] = "starter",
@@ -217,7 +219,9 @@ def evaluate(
     samples: Annotated[
         int, typer.Option(parser=whole_number, metavar="N", help="Pictures of the model.")
     ] = 10_000,
-    psi: Annotated[float, typer.Option(parser=number, metavar="X", help="Truncation.")] = 1.0,
+    psi: Annotated[
+        float | None, typer.Option(parser=number, metavar="X", help="Truncation; default: 1, none.")
+    ] = None,
     seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="The first seed.")] = 0,
     features: Annotated[
         str, typer.Option(help="efficientnet, fid, clean-fid, dinov2, random or pixels.")
@@ -232,9 +236,11 @@ def evaluate(
         int | None, typer.Option(parser=whole_number, metavar="N", help="With --pictures: compare at this.")
     ] = None,
     crop: Annotated[str, typer.Option(help="center, pad or celeba.")] = "center",
-    batch: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")] = 32,
+    batch: Annotated[
+        int | None, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")
+    ] = None,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Add the result to the model file's card.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -242,21 +248,29 @@ def evaluate(
     from facegan import models
     from facegan.config import to_json
     from facegan.metrics.evaluate import measure
-    from facegan.metrics.report import add_to_card, as_text
-    from facegan.metrics.subjects import ModelSubject, PicturesSubject
-    from facegan.synthesis import Sampler
+    from facegan.metrics.report import add_to_card, as_text, card_file
+    from facegan.metrics.subjects import model_subject, opened, pictures_subject
+    from facegan.synthesis import DEFAULT_BATCH, Sampler
 
+    name = model or "dcgan-64"
     if (pictures is None) != (resolution is None):
         raise UsageError("--pictures and --resolution go together: two sets are compared at one size")
-    if write and pictures is not None:
-        raise UsageError("--write has no effect with --pictures: there is no model file to write to")
-    subject: ModelSubject | PicturesSubject
-    if pictures is not None and resolution is not None:
-        subject = PicturesSubject.opened(pictures, resolution=resolution, crop=crop, seed=seed)
-    else:
-        sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
-        subject = ModelSubject(sampler, psi, seed)
+    of_a_model = {"model": model, "psi": psi, "batch": batch, "precision": precision, "write": write or None}
+    if pictures is not None and (idle := [word for word, value in of_a_model.items() if value is not None]):
+        raise UsageError(f"--{idle[0]} has no effect with --pictures: it is for models")
+    target = card_file(name) if write else None
     with stages() as progress:
+        if pictures is not None and resolution is not None:
+            made = opened(pictures, crop, resolution=resolution, channels=3)
+            subject = pictures_subject(made, seed=seed)
+        else:
+            sampler = Sampler(
+                models.load(name),
+                device=device,
+                precision=precision or "auto",
+                batch=DEFAULT_BATCH if batch is None else batch,
+            )
+            subject = model_subject(sampler, psi=1.0 if psi is None else psi, seed=seed)
         result = measure(
             subject,
             data,
@@ -268,9 +282,10 @@ def evaluate(
             device=device,
             progress=progress,
         )
-    if write:
-        say(f"added to the card of {add_to_card(model, result)}")
-    print(json.dumps(to_json(result)) if as_json else as_text(result))
+    print(json.dumps(to_json(result)) if as_json else as_text(result), flush=True)
+    if target is not None:
+        add_to_card(target, result)
+        say(f"added to the card of {target}")
 
 
 @app.command()

@@ -10,6 +10,7 @@ Errors of the system (disk full, read-only, ...) are OSErrors that name the file
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -83,7 +84,7 @@ def require_writable(folder: Path, what: str) -> None:
     place = folder.absolute()
     if any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in place.parts):
         raise UsageError(f"{what} {str(folder)!r}: a name in it is longer than {MAX_NAME_BYTES} bytes")
-    while not os.path.lexists(place):
+    while not os.path.lexists(place) and place != place.parent:  # an unmounted drive is its own parent
         place = place.parent
     if not place.is_dir():
         raise UsageError(f"{what} {str(folder)!r}: {place} is not a folder; choose another place")
@@ -106,5 +107,8 @@ def _fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
+            raise
     finally:
         os.close(descriptor)

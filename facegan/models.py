@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
 from facegan.card import Card
@@ -164,7 +164,8 @@ def rewrite_card(path: Path, card: Card) -> None:
         OSError: it could not be written; the old file is still there.
     """
     config, _ = read_header(path)
-    _write(path, load_file(path), config, card)
+    # from bytes: a file that is mapped cannot be replaced on Windows
+    _write(path, from_safetensors(path.read_bytes()), config, card)
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], config: NetworkConfig, card: Card) -> None:

@@ -90,6 +90,8 @@ class _Probe:
         torch.autograd.backward(F.conv_transpose2d(self.image, self.weight, stride=2, padding=1).sum())
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
         return time.perf_counter() - began
 
 

@@ -133,7 +133,7 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[what], completed=done)
 
         yield advance
-    say("seconds: " + ", ".join(f"{what} {time:.1f}" for what, time in taken.items()))
+    say("seconds: " + ", ".join(f"{what} {passed:.1f}" for what, passed in taken.items()))
 
 
 @contextmanager

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from facegan.config import UsageError
-from facegan.metrics import distances
+from facegan.metrics import neighbours
 from facegan.metrics.distances import (
     FirstFeatures,
     GaussianStatistics,
     bootstrap,
-    density_coverage,
     frechet_distance,
     frechet_interval,
     kernel_distance,
-    precision_recall,
+    kernel_interval,
     student_95,
 )
+from facegan.metrics.neighbours import density_coverage, precision_recall
 
 torchmetrics_warns_of_memory = pytest.mark.filterwarnings(
     "ignore:Metric `Kernel Inception Distance`:UserWarning"
@@ -423,7 +423,7 @@ def slow_neighbours(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, 
 def test_neighbours_are_those_of_all_differences_in_blocks_of_any_size(
     block_elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distances, "BLOCK_ELEMENTS", block_elements)
+    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", block_elements)
     real, fake = normal(0, 80, 3) + 1e6, normal(1, 70, 3) * 0.8 + 0.5 + 1e6  # far from the origin
     expected = slow_neighbours(real.numpy(), fake.numpy(), 3)  # no ties: < and <= are the same
     assert precision_recall(real, fake, k=3) + density_coverage(real, fake, k=3) == pytest.approx(
@@ -433,9 +433,9 @@ def test_neighbours_are_those_of_all_differences_in_blocks_of_any_size(
 
 
 def test_blocks_are_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distances, "BLOCK_ELEMENTS", 300)
+    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", 300)
     shapes = [
-        tuple(block.shape) for _, block in distances._squared_distances(normal(0, 10, 2), normal(1, 100, 2))
+        tuple(block.shape) for _, block in neighbours._squared_distances(normal(0, 10, 2), normal(1, 100, 2))
     ]
     assert shapes == [(3, 100), (3, 100), (3, 100), (1, 100)]
 
@@ -454,25 +454,21 @@ def test_density_and_coverage_of_equal_distributions_are_their_expectations() ->
 # bootstrap
 
 
-def mean_difference(real: Tensor, fake: Tensor) -> float:
-    return float(real.mean() - fake.mean())
-
-
-def test_the_bootstrap_of_a_mean_difference_is_as_wide_as_its_formula() -> None:
-    real, fake = normal(0, 200, 1), normal(1, 100, 1) * 2
-    interval = bootstrap(mean_difference, real, fake, draws=1000)
-    half = 1.96 * math.sqrt(real.var(correction=0) / 200 + fake.var(correction=0) / 100)
-    assert interval.value == mean_difference(real, fake)
+def test_the_bootstrap_of_a_mean_is_as_wide_as_its_formula() -> None:
+    values = normal(0, 200, 1)[:, 0] * 2
+    interval = bootstrap(values)
+    half = 1.96 * math.sqrt(values.var(correction=0) / 200)
+    assert interval.value == pytest.approx(float(values.mean()), rel=1e-12)
     # a 2.5 % quantile of 1000 draws is known to some 7 % of the half width
     assert interval.high - interval.value == pytest.approx(half, rel=0.2)
     assert interval.value - interval.low == pytest.approx(half, rel=0.2)
-    narrow = bootstrap(mean_difference, real, fake, draws=1000, confidence=0.5)
+    narrow = bootstrap(values, confidence=0.5)
     assert (narrow.high - narrow.low) / (2 * half) == pytest.approx(0.6745 / 1.96, rel=0.2)
 
 
 def test_the_bootstrap_follows_the_seed() -> None:
-    real, fake = normal(0, 20, 1), normal(1, 20, 1)
-    first, again, other = (bootstrap(mean_difference, real, fake, draws=5, seed=seed) for seed in (0, 0, 1))
+    values = normal(0, 20, 1)[:, 0]
+    first, again, other = (bootstrap(values, draws=5, seed=seed) for seed in (0, 0, 1))
     assert first == again != other
 
 
@@ -480,11 +476,39 @@ def test_the_bootstrap_follows_the_seed() -> None:
 def test_the_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
     covered = 0
     for seed in range(300):
-        real, fake = normal(2 * seed, 50, 1) + 1, normal(2 * seed + 1, 50, 1) * 2
-        interval = bootstrap(mean_difference, real, fake, draws=200, seed=seed)
+        interval = bootstrap(normal(seed, 50, 1)[:, 0] + 1, draws=200, seed=seed)
         covered += interval.low <= 1 <= interval.high
     # 95 % less 1 or 2 for 50 samples and 200 draws; 300 repetitions know it to 1.3 %
     assert 0.90 < covered / 300 < 0.98
+
+
+# the kernel distance's interval
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_real", "num_fake"), [(40, 40), (200, 60), (400, 400)])
+def test_the_kernel_interval_covers_the_truth(num_real: int, num_fake: int) -> None:
+    """Sets smaller than, about and larger than the subsets; the truth is the mean over repetitions."""
+    intervals = [
+        kernel_interval(
+            normal(2 * seed, num_real, 3), normal(2 * seed + 1, num_fake, 3) + 0.7, subset_size=50, seed=seed
+        )
+        for seed in range(100)
+    ]
+    truth = np.mean([interval.value for interval in intervals])
+    covered = np.mean([interval.low <= truth <= interval.high for interval in intervals])
+    # 95 %, less for the skewness of small sets; 100 repetitions know it to 2 to 3 %
+    assert 0.85 <= covered <= 1
+    widths = np.array([interval.high - interval.low for interval in intervals]) / (2 * 1.96)
+    spread = np.std([interval.value for interval in intervals], ddof=1)
+    assert spread / 1.5 < np.sqrt(np.square(widths).mean()) < spread * 1.5
+
+
+def test_the_kernel_interval_is_around_the_kernel_distance() -> None:
+    real, fake = normal(0, 80, 3), normal(1, 60, 3)
+    interval = kernel_interval(real, fake, subset_size=1000, seed=4)
+    assert interval.value == kernel_distance(real, fake, subset_size=15, seed=4)[0]
+    assert interval.low < interval.value < interval.high
 
 
 # refusals
@@ -541,8 +565,9 @@ def test_metrics_refuse_wrong_features(
         (lambda: precision_recall(GOOD, GOOD, k=0), "k 0: need at least 1"),
         (lambda: kernel_distance(GOOD, GOOD, subsets=1), "subsets 1: need at least 2"),
         (lambda: kernel_distance(GOOD, GOOD, subset_size=1), "subset_size 1: need at least 2"),
-        (lambda: bootstrap(mean_difference, GOOD, GOOD, draws=1), "draws 1: need at least 2"),
-        (lambda: bootstrap(mean_difference, GOOD, GOOD, confidence=95), "such as 0.95"),
+        (lambda: bootstrap(GOOD[:, 0], draws=1), "draws 1: need at least 2"),
+        (lambda: bootstrap(GOOD[:, 0], confidence=95), "such as 0.95"),
+        (lambda: kernel_interval(GOOD[:7], GOOD), "samples 7: need at least 8"),
     ],
 )
 def test_wrong_settings_are_refused(call: Callable[[], object], message: str) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,8 @@ from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.metrics import feature_set
 from facegan.metrics.evaluate import evaluate, measure
 from facegan.metrics.feature_set import real_features
-from facegan.metrics.report import add_to_card, as_text
-from facegan.metrics.subjects import ModelSubject, PicturesSubject
+from facegan.metrics.report import add_to_card, as_text, card_file
+from facegan.metrics.subjects import Subject, model_subject, pictures_subject
 from facegan.synthesis import Sampler
 
 NUM_REALS = 160
@@ -30,7 +29,8 @@ NUM_REALS = 160
 class MeanColour:
     """A FeatureExtractor of three numbers a picture: the means of red, green and blue, in 0 .. 1."""
 
-    name, distance, dim, protocol = "mean-colour", "FD-colour", 3, "means of red, green, blue"
+    name, distance, label = "mean-colour", "FD-colour", "colour"
+    dim, protocol = 3, "means of red, green, blue"
 
     def __init__(self) -> None:
         self.pictures = 0
@@ -40,24 +40,16 @@ class MeanColour:
         return pixels.double().mean(dim=(2, 3)).float() / 255
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """A subject of given pictures uint8 [N, C, H, W], in batches of any size."""
+def given(pixels: Tensor, batch: int = 7) -> Subject:
+    """A subject of these pictures uint8 [N, C, H, W], in batches of any size."""
+    return Subject("given", pixels.shape[2], pixels.shape[1], lambda count: iter(pixels[:count].split(batch)))
 
-    pixels: Tensor
-    batch: int = 7
-    name, images_seen, psi, seed, precision = "given", 0, 1.0, 0, "fp32"
 
-    @property
-    def resolution(self) -> int:
-        return self.pixels.shape[2]
-
-    @property
-    def channels(self) -> int:
-        return self.pixels.shape[1]
-
-    def pictures(self, count: int) -> Iterator[Tensor]:
-        yield from self.pixels[:count].split(self.batch)
+def measured(subject: Subject, data: Dataset, cache: Path, **options: object) -> Evaluation:
+    """Evaluated by the mean colour."""
+    network = MeanColour()
+    real = real_features(data, network, cache)
+    return evaluate(subject, data, real, network, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +72,7 @@ def by_name(result: Evaluation) -> dict[str, Value]:
 
 
 def test_reals_against_themselves_have_no_distance(data: Dataset, tmp_path: Path) -> None:
-    itself = PicturesSubject(data)
-    result = by_name(evaluate(itself, data, MeanColour(), samples=NUM_REALS, cache=tmp_path))
+    result = by_name(measured(pictures_subject(data), data, tmp_path, samples=NUM_REALS))
     assert result["FD-colour"].value == pytest.approx(0, abs=1e-12)
     assert result["precision-colour"].value == result["recall-colour"].value == 1
     assert result["density-colour"].value == result["coverage-colour"].value == 1
@@ -96,8 +87,7 @@ def test_a_shift_of_all_pictures_is_its_square(tmp_path: Path) -> None:
     for number, picture in enumerate(pixels):
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{number:03d}.png")
     dark = open_dataset(DataConfig(str(folder), mirror=False), resolution=8, cache=tmp_path)
-    bright = Pictures(pixels + 51)
-    result = evaluate(bright, dark, MeanColour(), metrics=["fd"], samples=150, cache=tmp_path)
+    result = measured(given(pixels + 51), dark, tmp_path, metrics=["fd"], samples=150)
     assert result.values[0].value == pytest.approx(3 * 0.2**2, rel=1e-5)  # features are float32
 
 
@@ -105,36 +95,35 @@ def test_a_shift_of_all_pictures_is_its_square(tmp_path: Path) -> None:
 def test_the_numbers_do_not_depend_on_the_batch(batch: int, data: Dataset, tmp_path: Path) -> None:
     random = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (130, 3, 8, 8), generator=random, dtype=torch.uint8)
-    results = [
-        evaluate(Pictures(pixels, size), data, MeanColour(), samples=130, cache=tmp_path)
-        for size in (batch, 13)
-    ]
+    results = [measured(given(pixels, size), data, tmp_path, samples=130) for size in (batch, 13)]
     assert results[0] == results[1]
 
 
 def test_reals_go_through_the_network_once(data: Dataset, tmp_path: Path) -> None:
     first, second = MeanColour(), MeanColour()
-    results = [evaluate(PicturesSubject(data), data, network, samples=100, cache=tmp_path)
-               for network in (first, second)]  # fmt: skip
-    assert (first.pictures, second.pictures) == (NUM_REALS + 100, 100)
-    assert results[0] == results[1]
+    made, found = (real_features(data, network, tmp_path) for network in (first, second))
+    assert (first.pictures, second.pictures) == (NUM_REALS, 0)
+    assert torch.equal(made.first.features, found.first.features)
+    assert torch.equal(made.gaussian.covariance, found.gaussian.covariance)
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "missing array", "other count"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "missing array", "other count"])
 def test_a_damaged_cache_is_made_anew(damage: str, data: Dataset, tmp_path: Path) -> None:
     expected = real_features(data, MeanColour(), tmp_path).gaussian.covariance
     (path,) = (tmp_path / "features").glob("*.npz")
     with np.load(path) as arrays:
         content = dict(arrays)
-    if damage == "cut":
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "cut":
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "text":
         path.write_text("words")
     elif damage == "missing array":
-        del content["3.mean"]
+        del content["mean"]
         np.savez(path, **content)
     else:
-        content["0.count"] += 1
+        content["count"] += 1
         np.savez(path, **content)
     network = MeanColour()
     assert torch.equal(real_features(data, network, tmp_path).gaussian.covariance, expected)
@@ -161,11 +150,11 @@ def test_a_sorted_set_is_remembered_in_random_order(data: Dataset, tmp_path: Pat
 def test_an_evaluation_names_all_it_needs_to_be_done_again(
     reals: Path, tiny_model: models.Model, tmp_path: Path
 ) -> None:
-    subject = ModelSubject(Sampler(tiny_model, device="cpu"), psi=0.8, seed=5)
+    subject = model_subject(Sampler(tiny_model, device="cpu"), psi=0.8, seed=5)
     result = measure(subject, str(reals), features="pixels", samples=120, device="cpu")
     assert (result.subject, result.images_seen, result.samples) == ("tiny", 96, 120)
     assert (result.psi, result.seed, result.precision) == (0.8, 5, "fp32")
-    assert (result.data, result.reals, result.resolution) == ("reals", NUM_REALS, 8)
+    assert (result.data, result.reals, result.resolution, result.crop) == ("reals", NUM_REALS, 8, "center")
     assert len(result.data_key) == 24
     assert from_json(Evaluation, json.loads(json.dumps(to_json(result)))) == result
 
@@ -176,25 +165,28 @@ def test_an_evaluation_names_all_it_needs_to_be_done_again(
         ({"metrics": ["fid"]}, "metric 'fid': one of fd, kid, pr"),
         ({"metrics": []}, "no metrics"),
         ({"samples": 50}, "samples 50: at least 100"),
-        ({"samples": 161}, "it has 160 pictures"),
+        ({"samples": 161}, "it has 160; --samples 160"),
     ],
 )
 def test_wrong_requests_are_refused(
     options: dict[str, object], message: str, data: Dataset, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        evaluate(PicturesSubject(data), data, MeanColour(), cache=tmp_path, **options)  # type: ignore[arg-type]
+        measured(pictures_subject(data), data, tmp_path, **options)
 
 
 def test_seeds_end_where_numpy_s_do(tiny_model: models.Model) -> None:
-    subject = ModelSubject(Sampler(tiny_model, device="cpu"), seed=2**32 - 10)
+    sampler = Sampler(tiny_model, device="cpu")
     with pytest.raises(UsageError, match="seeds end at 4294967295"):
-        next(subject.pictures(11))
+        model_subject(sampler, seed=2**32 - 10).pictures(11)
+    for wrong in ({"seed": -1}, {"seed": 2**32}, {"psi": 11.0}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            model_subject(sampler, **wrong)  # type: ignore[arg-type]
 
 
 RESULT = Evaluation(
-    subject="m", images_seen=5, samples=100, seed=3, psi=0.7, precision="fp32", data="d", data_key="k",
-    reals=200, resolution=8, features="f", version="1",
+    subject="m", subject_key="", images_seen=96, samples=100, seed=3, psi=0.7, precision="fp32",
+    data="d", data_key="k", reals=200, resolution=8, crop="center", features="f", version="1",
     values=(Value("FD-x", 12.345, 12.0, 13.0), Value("recall-x", 0.25)),
 )  # fmt: skip
 
@@ -204,27 +196,36 @@ def test_the_text_shows_numbers_intervals_and_protocol() -> None:
     assert lines[0].split() == ["FD-x", "12.35", "(12.00", "to", "13.00)"]
     assert lines[1].split() == ["recall-x", "0.2500"]
     assert "seeds 3-102, psi 0.7, fp32" in lines[2]
-    assert "200 pictures at 8 px, key k" in lines[3]
+    assert "200 pictures at 8 px, crop center, key k" in lines[3]
 
 
-def test_a_card_keeps_one_result_of_each_protocol(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_card_gathers_the_numbers_of_each_protocol(tiny_run: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes((tiny_run / "model.safetensors").read_bytes())
     before = models.load(str(path))
-    newer = replace(RESULT, values=(Value("FD-x", 1.0),), images_seen=9)
     other = replace(RESULT, psi=1.0)
-    for result in (RESULT, other, newer):
-        add_to_card(str(path), result)
+    for result in (RESULT, other, replace(RESULT, values=(Value("FD-x", 1.0), Value("KID-x", 0.1)))):
+        add_to_card(path, result)
     after = models.load(str(path))
-    assert after.card.metrics == (other, newer)
+    joined = replace(RESULT, values=(Value("FD-x", 1.0), Value("recall-x", 0.25), Value("KID-x", 0.1)))
+    assert after.card.metrics == (other, joined)
     assert replace(after.card, metrics=()) == before.card
     for name, tensor in before.generator.state_dict().items():
         assert torch.equal(after.generator.state_dict()[name], tensor)
 
 
-def test_a_card_of_the_hub_is_not_written_to() -> None:
-    with pytest.raises(UsageError, match="not one of the hub"):
-        add_to_card("hf://a/b", RESULT)
+def test_a_card_is_not_given_the_numbers_of_other_weights(tiny_run: Path, tmp_path: Path) -> None:
+    """A training run may have replaced its model while the old one was measured."""
+    path = tmp_path / "m.safetensors"
+    path.write_bytes((tiny_run / "model.safetensors").read_bytes())
+    with pytest.raises(UsageError, match="has seen 96 images by now, 48 were measured"):
+        add_to_card(path, replace(RESULT, images_seen=48))
+
+
+@pytest.mark.parametrize("name", ["hf://a/b", "dcgan-64"])
+def test_cards_that_are_not_one_s_own_are_not_written_to(name: str) -> None:
+    with pytest.raises(UsageError, match="a file of one's own"):
+        card_file(name)
 
 
 # ---- the command line

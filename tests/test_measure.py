@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from facegan import models
+from facegan.card import Value
 from facegan.config import UsageError
 from facegan.data import DataConfig
 from facegan.presets import Measure, Run
@@ -61,17 +62,52 @@ def test_a_resumed_run_measures_the_same(measured_run: Path, measured_config: Ru
     assert (folder / "metrics.jsonl").read_text() == (measured_run / "metrics.jsonl").read_text()
 
 
-def test_a_resumed_run_knows_its_best(measured_config: Run, tmp_path: Path) -> None:
-    """A model that is not better than the one before the stop does not take its place."""
-    stop = iter([*[False] * 2, True])
-    train(measured_config, tmp_path / "run", stop_requested=lambda: next(stop))
-    folder = RunFolder(tmp_path / "run")
-    parts = folder.newest_checkpoint(warn=pytest.fail)
-    assert parts is not None
-    assert parts["best"] == folder.read_metrics()[0]["FD-pixels"]
-    folder.save_checkpoint(parts | {"best": 0.0}, keep_every_images=0)
-    train(measured_config, tmp_path / "run", resume=True)
-    assert models.load(str(folder.best_path)).card.images_seen == 48
+def test_a_model_that_is_not_better_does_not_take_the_best_one_s_place(
+    measured_run: Path, measured_config: Run, tmp_path: Path
+) -> None:
+    """Nor does a rollback to an earlier checkpoint: the best one is read off its file."""
+    folder = tmp_path / "measured"
+    shutil.copytree(measured_run, folder)
+    (folder / "checkpoints" / "000000096.pt").unlink()
+    best = folder / "best.safetensors"
+    _, card = models.read_header(best)
+    unbeatable = replace(card.metrics[0], values=(Value("FD-pixels", 0.0),))
+    models.rewrite_card(best, replace(card, metrics=(unbeatable,)))
+    before = best.read_bytes()
+    train(measured_config, folder, resume=True)
+    assert best.read_bytes() == before
+
+
+def test_the_best_by_another_protocol_is_no_match(
+    measured_run: Path, measured_config: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "measured"
+    shutil.copytree(measured_run, folder)
+    other = replace(measured_config, measure=replace(measured_config.measure, features="random"))
+    longer = replace(other, total_images=144)
+    train(longer, folder, resume=True, force=True)
+    card = models.load(str(folder / "best.safetensors")).card
+    assert (card.images_seen, card.metrics[0].values[0].name) == (144, "FD-random")
+
+
+def test_too_few_pictures_are_found_before_the_training(
+    tiny_run_config: Run, measured_config: Run, tmp_path: Path
+) -> None:
+    few = replace(tiny_run_config, measure=measured_config.measure)
+    with pytest.raises(UsageError, match="24 usable pictures; at least 100 to measure with"):
+        train(few, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_keeps_its_model_s_card(
+    measured_run: Path, measured_config: Run, tmp_path: Path
+) -> None:
+    """A resume that takes no step writes nothing anew."""
+    folder = tmp_path / "measured"
+    shutil.copytree(measured_run, folder)
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    assert train(measured_config, folder, resume=True).finished
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_the_reporter_is_told(measured_config: Run, tmp_path: Path) -> None:

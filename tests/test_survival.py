@@ -276,6 +276,7 @@ def test_a_checkpoint_that_is_no_file_is_a_damaged_one(
     out, warnings = tmp_path / "run", Warnings()
     shutil.copytree(tiny_run, out)
     os.mkfifo(out / "checkpoints" / "000000112.pt")
+    (out / "checkpoints" / "000000096.pt").unlink()
     train(tiny_run_config, out, resume=True, reporter=warnings)
     assert len(warnings.messages) == 1
     assert "000000112.pt: not a usable checkpoint (no such file)" in warnings.messages[0]

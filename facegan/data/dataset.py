@@ -70,6 +70,7 @@ class Dataset:
         self.mirror = mirror
         self.key: str = store.index["key"]
         self.resolution: int = store.index["shape"][1]
+        self.crop: str = store.index["crop"]
         self.names: list[str] = store.index["names"]
         self.skipped: dict[str, str] = source.left_out | store.index["skipped"]
 
@@ -219,7 +220,13 @@ class _DecodedStore(_Store):
                 self._entries.append(entry)
         names = [entry.name for entry in self._entries]
         _require_usable(source, names, skipped)
-        self.index = {"key": _key(source, shape, crop), "shape": shape, "names": names, "skipped": skipped}
+        self.index = {
+            "key": _key(source, shape, crop),
+            "shape": shape,
+            "crop": crop,
+            "names": names,
+            "skipped": skipped,
+        }
 
     def read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         return np.stack(list(self._threads.map(self._one, [self._entries[number] for number in numbers])))
@@ -250,6 +257,7 @@ def _finished_index(
     complete = (
         index.get("key") == key
         and index.get("shape") == list(shape)
+        and isinstance(index.get("crop"), str)
         and isinstance(names, list)
         and isinstance(skipped, dict)
         and all(isinstance(why, str) for why in skipped.values())

@@ -15,57 +15,51 @@ from facegan.card import Evaluation, Value
 from facegan.config import UsageError, choose
 from facegan.data import Dataset
 from facegan.data.dataset import default_cache
-from facegan.metrics.distances import (
-    NORMAL_95,
-    density_coverage,
-    frechet_interval,
-    kernel_distance,
-    precision_recall,
-)
+from facegan.metrics.distances import Interval, bootstrap, frechet_interval, kernel_interval
 from facegan.metrics.feature_set import FeatureSet, Progress, features_of, real_features
+from facegan.metrics.neighbours import inside_manifolds, neighbourhoods
 from facegan.metrics.subjects import Subject, opened
 from facegan.perception.features import FeatureExtractor, extractor
 from facegan.presets import MIN_SAMPLES
 from facegan.runtime import choose_device
 
 METRICS = ("fd", "kid", "pr")
-KID_SUBSETS, KID_SUBSET_SIZE = 100, 1_000  # as published
+BLOCKS = 10  # of the subject's pictures, for the interval of FD
 
 
 def evaluate(
     subject: Subject,
     data: Dataset,
+    real: FeatureSet,
     network: FeatureExtractor,
     *,
     metrics: Iterable[str] = METRICS,
     samples: int = 10_000,
-    cache: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
-    """The subject's numbers against all pictures of `data` (give it unmirrored).
+    """The subject's numbers against the pictures of `data`, whose features (real_features) are `real`.
 
-    fd: the Frechet distance, named after the features, with a 95 % interval; kid: with one too; pr:
-    precision, recall, density and coverage. All compare only at equal numbers of samples: FD falls with them.
+    fd: the Frechet distance; kid: the kernel distance; pr: precision, recall, density and coverage; each with
+    a 95 % interval. All compare only at equal numbers of samples: a Frechet distance falls with them.
 
     Raises:
         UsageError: an unknown metric, too few samples, a subject without so many.
     """
     metrics = _checked(metrics, samples)
-    if len(data.names) < MIN_SAMPLES:
-        raise UsageError(f"{data.name}: {len(data.names):,} usable pictures; at least {MIN_SAMPLES}")
     pictures = subject.pictures(samples)
-    real = real_features(data, network, cache or default_cache(), progress)
-    fake = FeatureSet(network.dim, samples)
+    fake = FeatureSet(network.dim, samples, blocks=BLOCKS)
     for done, features in features_of(pictures, network):
         fake.update(features)
-        progress(subject.name, done, samples)
+        progress(f"samples of {subject.name}", done, samples)
     values: list[Value] = []
     for number, metric in enumerate(metrics):
         progress("distances", number, len(metrics))
-        values += _MEASURES[metric](real, fake, network.distance.removeprefix("FD-"))
+        found = _MEASURES[metric](real, fake)
+        values += [_named(name, interval, network) for name, interval in found.items()]
     progress("distances", len(metrics), len(metrics))
     return Evaluation(
         subject=subject.name,
+        subject_key=subject.key,
         images_seen=subject.images_seen,
         samples=samples,
         seed=subject.seed,
@@ -75,6 +69,7 @@ def evaluate(
         data_key=data.key,
         reals=len(data.names),
         resolution=data.resolution,
+        crop=data.crop,
         features=network.protocol,
         version=facegan.__version__,
         values=tuple(values),
@@ -91,57 +86,60 @@ def measure(
     metrics: Iterable[str] = METRICS,
     samples: int = 10_000,
     device: str = "auto",
+    cache: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
     """`evaluate` against a folder or zip, cut to the subject's size, by the name of the features.
 
     Raises:
-        UsageError: as `evaluate`; also no such data, crop, features or device.
+        UsageError: as `evaluate`; also no such data, crop, features or device, or too few pictures.
     """
     metrics = _checked(metrics, samples)  # before the work begins
+    subject.pictures(samples)
     network = extractor(features, file=features_file, device=choose_device(device))
-    reals = opened(data, crop, resolution=subject.resolution, channels=subject.channels)
-    return evaluate(subject, reals, network, metrics=metrics, samples=samples, progress=progress)
+    reals = opened(
+        data,
+        crop,
+        resolution=subject.resolution,
+        channels=subject.channels,
+        progress=lambda done, total: progress(f"reading {data}", done, total),
+    )
+    real = real_features(reals, network, cache or default_cache(), progress)
+    return evaluate(subject, reals, real, network, metrics=metrics, samples=samples, progress=progress)
 
 
 def _checked(metrics: Iterable[str], samples: int) -> list[str]:
     if samples < MIN_SAMPLES:
         raise UsageError(f"samples {samples:,}: at least {MIN_SAMPLES}")
-    chosen = [choose("metric", metric, METRICS) for metric in metrics]
+    chosen = [choose("metric", metric.strip(), METRICS) for metric in metrics]
     if not chosen:
         raise UsageError(f"no metrics: some of {', '.join(METRICS)}")
-    return chosen
+    return list(dict.fromkeys(chosen))
 
 
 # ---- the metrics
 
 
-def _frechet(real: FeatureSet, fake: FeatureSet, features: str) -> list[Value]:
-    name = features if features.startswith("FID") else f"FD-{features}"
-    interval = frechet_interval(real.gaussian, [block for block in fake.blocks if block.count])
-    return [Value(name, interval.value, interval.low, interval.high)]
+def _frechet(real: FeatureSet, fake: FeatureSet) -> dict[str, Interval]:
+    return {"FD": frechet_interval(real.gaussian, fake.blocks)}
 
 
-def _kernel(real: FeatureSet, fake: FeatureSet, features: str) -> list[Value]:
-    """With an interval that allows for the overlap of the subsets (see kernel_distance)."""
-    value, error = kernel_distance(
-        real.first.features, fake.first.features, subsets=KID_SUBSETS, subset_size=KID_SUBSET_SIZE
-    )
-    smaller = min(real.first.count, fake.first.count)
-    overlap = KID_SUBSETS * min(KID_SUBSET_SIZE, smaller) / smaller
-    reach = NORMAL_95 * error * max(1.0, overlap) ** 0.5
-    return [Value(f"KID-{features}", value, value - reach, value + reach)]
+def _kernel(real: FeatureSet, fake: FeatureSet) -> dict[str, Interval]:
+    return {"KID": kernel_interval(real.first.features, fake.first.features)}
 
 
-def _neighbours(real: FeatureSet, fake: FeatureSet, features: str) -> list[Value]:
-    precision, recall = precision_recall(real.first.features, fake.first.features)
-    density, coverage = density_coverage(real.first.features, fake.first.features)
-    return [
-        Value(f"precision-{features}", precision),
-        Value(f"recall-{features}", recall),
-        Value(f"density-{features}", density),
-        Value(f"coverage-{features}", coverage),
-    ]
+def _neighbours(real: FeatureSet, fake: FeatureSet) -> dict[str, Interval]:
+    """With intervals for the draw of the samples whose mean each is: of fakes, reals, fakes, reals."""
+    fake_inside, real_inside = inside_manifolds(real.first.features, fake.first.features)
+    densities, covered = neighbourhoods(real.first.features, fake.first.features)
+    values = {"precision": fake_inside, "recall": real_inside, "density": densities, "coverage": covered}
+    return {name: bootstrap(each) for name, each in values.items()}
 
 
 _MEASURES = {"fd": _frechet, "kid": _kernel, "pr": _neighbours}
+
+
+def _named(metric: str, interval: Interval, network: FeatureExtractor) -> Value:
+    """A number under its full name; a Frechet distance has the name that the network gives it."""
+    name = network.distance if metric == "FD" else f"{metric}-{network.label}"
+    return Value(name, interval.value, interval.low, interval.high)

@@ -10,23 +10,23 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
+from facegan.config import UsageError
 from facegan.data import Dataset
 from facegan.files import require_writable, write_atomically
 from facegan.metrics.distances import FirstFeatures, GaussianStatistics
 from facegan.metrics.subjects import CHUNK, shuffled
 from facegan.perception.features import FeatureExtractor
+from facegan.presets import MIN_SAMPLES
 
-BLOCKS = 10  # for the interval of FD
 KEPT = 10_000  # features for KID, precision and recall
 CACHE_FORMAT = 1
 
@@ -34,18 +34,23 @@ Progress = Callable[[str, int, int], None]  # (what, done, total)
 
 
 class FeatureSet:
-    """What is kept of a stream of features [n, D]: Gaussians of its blocks, and the first KEPT."""
+    """What is kept of a stream of `count` features: Gaussians of equal parts of it, and the first KEPT."""
 
-    def __init__(self, dim: int, count: int) -> None:
-        self.blocks = [GaussianStatistics(dim) for _ in range(BLOCKS)]
+    def __init__(self, dim: int, count: int, *, blocks: int = 1) -> None:
+        self.blocks = [GaussianStatistics(dim) for _ in range(blocks)]
         self.first = FirstFeatures(min(count, KEPT), dim)
-        self._chunks = 0
+        self._edges = [count * number // blocks for number in range(1, blocks + 1)]
+        self._done = 0
 
     def update(self, features: Tensor) -> None:
-        """Takes a chunk; chunks go to the blocks in turn."""
-        self.blocks[self._chunks % BLOCKS].update(features)
-        self._chunks += 1
+        """Takes a chunk."""
         self.first.update(features)
+        for block, edge in zip(self.blocks, self._edges, strict=True):
+            part = features[: max(edge - self._done, 0)]
+            if len(part):
+                block.update(part)
+                self._done += len(part)
+                features = features[len(part) :]
 
     @property
     def gaussian(self) -> GaussianStatistics:
@@ -59,20 +64,26 @@ def real_features(
     """The features of all pictures of a data set, from the cache where they are there.
 
     Raises:
-        UsageError: the cache cannot be written to.
+        UsageError: too few pictures, or a cache that cannot be written to.
     """
-    key = json.dumps([CACHE_FORMAT, data.key, extractor.protocol, BLOCKS, CHUNK, KEPT])
-    path = cache / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     count = len(data.names)
+    if count < MIN_SAMPLES:
+        raise UsageError(f"{data.name}: {count:,} usable pictures; at least {MIN_SAMPLES} to measure with")
+    key = json.dumps([CACHE_FORMAT, data.key, extractor.protocol, CHUNK, KEPT])
+    path = cache / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     found = _read(path, extractor.dim, count)
-    if found is None:
-        require_writable(path.parent, "data cache (FACEGAN_CACHE names another)")
-        found = FeatureSet(extractor.dim, count)
-        for done, features in features_of(shuffled(data, count, 0), extractor):
-            found.update(features)
-            progress(data.name, done, count)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, found)
+    if found is not None:
+        return found
+    require_writable(path.parent, "data cache (FACEGAN_CACHE names another)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        found = _read(path, extractor.dim, count)  # another process may have made them
+        if found is None:
+            found = FeatureSet(extractor.dim, count)
+            for done, features in features_of(shuffled(data, count, 0), extractor):
+                found.update(features)
+                progress(f"features of {data.name}", done, count)
+            _write(path, found)
     return found
 
 
@@ -89,16 +100,11 @@ def features_of(batches: Iterable[Tensor], extractor: FeatureExtractor) -> Itera
 
 
 def _write(path: Path, features: FeatureSet) -> None:
-    arrays = {"kept": features.first.features.numpy()}
-    for number, block in enumerate(features.blocks):
-        arrays |= {f"{number}.{name}": array for name, array in block.to_arrays().items()}
-
-    def write(file: IO[bytes]) -> None:
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        file.write(buffer.getbuffer())
-
-    write_atomically(path, write)
+    arrays = {"kept": features.first.features.numpy()} | features.gaussian.to_arrays()
+    # savez wants to write into the middle of its file: into memory first
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def _read(path: Path, dim: int, count: int) -> FeatureSet | None:
@@ -107,11 +113,8 @@ def _read(path: Path, dim: int, count: int) -> FeatureSet | None:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             features.first.update(torch.from_numpy(arrays["kept"]))
-            for number in range(BLOCKS):
-                names = [name for name in arrays.files if name.startswith(f"{number}.")]
-                block = {name.split(".", 1)[1]: arrays[name] for name in names}
-                features.blocks[number] = GaussianStatistics.from_arrays(block)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            features.blocks = [GaussianStatistics.from_arrays(arrays)]
+    except Exception:  # a damaged zip ends in nearly any of them; the features can be made again
         return None
-    complete = sum(block.count for block in features.blocks) == count
+    complete = features.blocks[0].count == count and features.blocks[0].dim == dim
     return features if complete and features.first.count == min(count, KEPT) else None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from facegan.card import Evaluation, Value
 from facegan.config import UsageError
-from facegan.models import find, read_header, rewrite_card
+from facegan.files import require_writable
+from facegan.models import find, read_header, rewrite_card, shipped
 
 
 def as_text(result: Evaluation) -> str:
@@ -15,40 +16,61 @@ def as_text(result: Evaluation) -> str:
     rows = [
         f"{value.name:24} {_number(value.value):>10}  {_interval(value)}".rstrip() for value in result.values
     ]
-    last = result.seed + result.samples - 1
-    model = f", {result.images_seen:,} images seen" if result.images_seen else ""
+    if result.subject_key:
+        made = f"{result.samples:,} pictures, seed {result.seed}, key {result.subject_key}"
+    else:
+        last = result.seed + result.samples - 1
+        made = (
+            f"{result.images_seen:,} images seen: {result.samples:,} samples, seeds {result.seed}-{last}, "
+            f"psi {result.psi:g}, {result.precision}"
+        )
     return "\n".join(
         [
             *rows,
-            f"of        {result.subject}{model}: {result.samples:,} samples, seeds {result.seed}-{last}, "
-            f"psi {result.psi:g}, {result.precision}",
+            f"of        {result.subject}, {made}",
             f"against   {result.data}: {result.reals:,} pictures at {result.resolution} px, "
-            f"key {result.data_key}",
+            f"crop {result.crop}, key {result.data_key}",
             f"features  {result.features}",
             f"by        facegan {result.version}; FD falls with the number of samples: compare at equal ones",
         ]
     )
 
 
-def add_to_card(name: str, result: Evaluation) -> Path:
-    """Adds the result to the card of a model's file, in place of one by the same protocol; returns the file.
+def card_file(name: str) -> Path:
+    """The file whose card a result of this model goes into.
 
     Raises:
-        UsageError: not a model, or one in the hub's cache.
-        OSError: the file could not be written.
+        UsageError: not a model, a shipped one, or one in the hub's cache; a place that cannot be written to.
     """
-    if name.startswith("hf://"):
-        raise UsageError(f"model {name!r}: --write needs a file of one's own, not one of the hub")
+    if name.startswith("hf://") or name in shipped():
+        raise UsageError(f"model {name!r}: --write needs a file of one's own")
     path = find(name)
-    _, card = read_header(path)
-    others = [known for known in card.metrics if _protocol(known) != _protocol(result)]
-    rewrite_card(path, replace(card, metrics=(*others, result)))
+    require_writable(path.parent, "--write")
     return path
 
 
+def add_to_card(path: Path, result: Evaluation) -> None:
+    """Adds the result to the card of a model file; numbers of the same name and protocol are replaced.
+
+    Raises:
+        UsageError: not a model, or its file is no longer the one that was measured.
+        OSError: the file could not be written.
+    """
+    _, card = read_header(path)
+    if card.images_seen != result.images_seen:
+        raise UsageError(
+            f"{path}: has seen {card.images_seen:,} images by now, {result.images_seen:,} were measured; "
+            f"its card stays as it is"
+        )
+    same = [known for known in card.metrics if _protocol(known) == _protocol(result)]
+    values = {value.name: value for known in [*same, result] for value in known.values}
+    others = tuple(known for known in card.metrics if known not in same)
+    rewrite_card(path, replace(card, metrics=(*others, replace(result, values=tuple(values.values())))))
+
+
 def _protocol(result: Evaluation) -> Evaluation:
-    """All but the numbers, and the state of the model."""
-    return replace(result, values=(), images_seen=0, version="")
+    """All but the numbers."""
+    return replace(result, values=())
 
 
 def _number(value: float) -> str:

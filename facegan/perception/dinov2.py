@@ -38,13 +38,15 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Every tensor that this state dict must have, by name; width and depth are read off what it has.
 
     Raises:
-        UsageError: no class token, no blocks, or a width that is no multiple of 64.
+        UsageError: no class token, no blocks, a width that is no multiple of 64, or one with registers.
     """
     token = tensors.get("cls_token")
     width = token.shape[-1] if token is not None and token.ndim else 0
     depth = 1 + max(
         (int(n[1]) for name in tensors if (n := re.match(r"blocks\.(\d{1,3})\.", name))), default=-1
     )
+    if "register_tokens" in tensors:
+        raise UsageError("a DINOv2 transformer with registers; take the file without (no _reg4 in its name)")
     if not width or width % HEAD_DIM or not depth:
         raise UsageError(f"not a DINOv2 transformer: {width} wide, {depth} blocks")
     found: dict[str, tuple[int, ...]] = {

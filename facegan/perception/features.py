@@ -63,6 +63,10 @@ class FeatureExtractor(Protocol):
         """What a Frechet distance in these features is called, such as "FD-efficientnet"."""
 
     @property
+    def label(self) -> str:
+        """What its other metrics are called after, such as "efficientnet" in KID-efficientnet."""
+
+    @property
     def dim(self) -> int:
         """Numbers a picture."""
 
@@ -109,6 +113,7 @@ class _Extractor:
 
     name: str
     distance: str
+    label: str
     dim: int
     protocol: str
     device: torch.device
@@ -170,6 +175,7 @@ def _efficientnet(file: Path, device: torch.device) -> FeatureExtractor:
     return _Extractor(
         name="efficientnet-lite0",
         distance="FD-efficientnet",
+        label="efficientnet",
         dim=lite0.FEATURES_DIM,
         protocol=f"efficientnet-lite0, weights {_sha256(file)}; {size}x{size} antialiased bicubic in float; "
         "(x - 127) / 128; mean over the head's 7x7",
@@ -184,6 +190,7 @@ def _dinov2(file: Path, device: torch.device) -> FeatureExtractor:
     return _Extractor(
         name=f"dinov2-{network.name}",
         distance=f"FD-DINOv2-{network.name}",
+        label=f"DINOv2-{network.name}",
         dim=network.dim,
         protocol=f"dinov2-{network.name}, weights {_sha256(file)}; {size}x{size} antialiased bicubic in "
         "float; x / 255 normalised by ImageNet's mean and deviation; class token after the last LayerNorm",
@@ -198,9 +205,7 @@ def _inception(name: str, file: Path, device: torch.device) -> FeatureExtractor:
     The module resizes and normalises by itself; its `layers` take 299x299 pictures in [-1, 1].
     """
     try:
-        with (
-            warnings.catch_warnings()
-        ):  # torch deprecates TorchScript, but this network exists in no other form
+        with warnings.catch_warnings():  # TorchScript is deprecated, but the network exists in no other form
             warnings.simplefilter("ignore", DeprecationWarning)
             module: Any = torch.jit.load(file, map_location=device).eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
@@ -226,6 +231,7 @@ def _inception(name: str, file: Path, device: torch.device) -> FeatureExtractor:
     return _Extractor(
         name=f"inception-{name}",
         distance=distance,
+        label={"fid": "inception", "clean-fid": "inception-clean"}[name],
         dim=INCEPTION_DIM,
         protocol=f"inception, weights {_sha256(file)}; {resize}; (x - 128) / 128; last pooling layer",
         device=device,
@@ -270,6 +276,7 @@ def _random(device: torch.device) -> FeatureExtractor:
     return _Extractor(
         name="random-convolutions",
         distance="FD-random",
+        label="random",
         dim=256,
         protocol="three random convolutions, seed 0; 64x64 area; x / 127.5 - 1; means over 4x4 cells",
         device=device,
@@ -281,6 +288,7 @@ def _pixels(device: torch.device) -> FeatureExtractor:
     return _Extractor(
         name="pixels",
         distance="FD-pixels",
+        label="pixels",
         dim=192,
         protocol="pixels; 8x8 area; x / 255",
         device=device,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -30,11 +30,9 @@ from facegan.data import Dataset, open_dataset
 from facegan.files import require_writable
 from facegan.images import grid, to_float
 from facegan.losses import Phase, Player
-from facegan.metrics.evaluate import evaluate
-from facegan.metrics.subjects import ModelSubject
 from facegan.models import Model
 from facegan.models import save as save_model
-from facegan.perception.features import FeatureExtractor, extractor
+from facegan.perception.features import extractor
 from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
 from facegan.runtime import choose_device
@@ -43,6 +41,7 @@ from facegan.training.ema import calibrated, ema_beta, update_ema
 from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state, settled
+from facegan.training.yardstick import Yardstick
 
 SAMPLE_SEEDS = range(64)
 
@@ -206,8 +205,11 @@ def train(
     dataset = open_dataset(
         run.data, resolution=run.model.resolution, channels=run.model.channels, progress=read
     )
+    yardstick = None if network is None else Yardstick(run, folder, dataset, network, read)
     state = new_state(run)
     with folder.locked():
+        if not resume:
+            folder.require_new()  # once more: it took a while until here
         if resume:
             _load_newest(state, folder, dataset, force=force, reporter=reporter)
             folder.resumed(run, state.images_seen)
@@ -218,7 +220,7 @@ def train(
             reporter.start(run, dataset, state.images_seen, stop_after_seconds)
             if skipped:
                 reporter.wrote(skipped)
-        stretch = _Stretch(run, folder, dataset, state, reporter, network)
+        stretch = _Stretch(run, folder, dataset, state, reporter, yardstick)
         stretch.train(stop_after_seconds, stop_requested)
     return Result(state.images_seen, state.images_seen >= run.total_images)
 
@@ -250,11 +252,13 @@ class _Stretch:
         dataset: Dataset,
         state: TrainState,
         reporter: Reporter | None,
-        network: FeatureExtractor | None,
+        yardstick: Yardstick | None,
     ) -> None:
         self.run, self.folder, self.dataset, self.state, self.reporter = run, folder, dataset, state, reporter
-        self._network = network  # to measure with
-        self._checkpointed_at = self._sampled_at = self._averaged_at = -1
+        self._yardstick = yardstick
+        self._averaged_at = -1
+        # what a checkpoint was written of has all else: a resume that takes no step writes nothing
+        self._checkpointed_at = self._sampled_at = state.images_seen if folder.model_path.exists() else -1
         self._average: Model | None = None
         log = folder.read_log()
         self._seconds_before = float(log[-1]["seconds"]) if log else 0.0
@@ -264,25 +268,26 @@ class _Stretch:
         phases = run.loss.phases()
         began = tick_began = time.monotonic()
         steps = 0  # since the last tick, in this stretch
-        while state.images_seen < run.total_images:
+        last = state.images_seen >= run.total_images
+        while not last:
             _add(state.log_sums, train_step(state, run, self.dataset, phases))
             state.log_steps += 1
             steps += 1
             if self.reporter:
                 self.reporter.step(state.images_seen)
-            if self._passed(intervals.log_images) or state.images_seen >= run.total_images:
+            finished = state.images_seen >= run.total_images
+            last = finished or stop_requested() or time.monotonic() - began >= stop_after_seconds
+            if self._passed(intervals.log_images) or finished:
                 now = time.monotonic()
                 self._tick(images_per_second=steps * run.batch / (now - tick_began), seconds=now - began)
                 tick_began, steps = now, 0
-            if self._passed(intervals.sample_images):
+            if self._passed(intervals.sample_images) or last:
                 self._sample()
             if run.measure.every_images and self._passed(run.measure.every_images):
                 self._measure()
-            if self._passed(intervals.checkpoint_images):
+            if self._passed(intervals.checkpoint_images) or last:
                 self._checkpoint()
-            if stop_requested() or time.monotonic() - began >= stop_after_seconds:
-                break
-        self._sample()
+        self._sample()  # where a resume had no step to take, and its model was gone
         self._checkpoint()
 
     def _passed(self, interval: int) -> bool:
@@ -325,26 +330,11 @@ class _Stretch:
             self.reporter.wrote(path)
 
     def _measure(self) -> None:
-        """The distance of EMA samples to the training pictures; the best model is kept."""
-        assert self._network is not None
-        sampler = Sampler(self._average_model(), device=self.state.device.type)
-        samples = self.run.measure.samples
-        result = evaluate(
-            ModelSubject(sampler), self.dataset, self._network, metrics=("fd",), samples=samples
-        )
-        (distance,) = result.values
-        self.folder.append_metrics(
-            {"images_seen": self.state.images_seen, distance.name: distance.value}
-            | {"low": distance.low, "high": distance.high, "samples": samples}
-        )
-        best = distance.value < self.state.best
-        if best:
-            self.state.best = distance.value
-            model = self._average_model()
-            card = replace(model.card, metrics=(result,))
-            save_model(self.folder.best_path, replace(model, card=card))
-        if self.reporter:
-            self.reporter.measured(result, best=best)
+        """The distance of the EMA generator's samples to the training pictures."""
+        if self._yardstick is not None:
+            result, best = self._yardstick.measure(self._average_model())
+            if self.reporter:
+                self.reporter.measured(result, best=best)
 
     def _average_model(self) -> Model:
         """The EMA generator with BatchNorm statistics of its own, and what is known of it.

@@ -103,12 +103,16 @@ class RunFolder:
             )
 
     def resumed(self, run: Run, images_seen: int) -> None:
-        """Takes a resumed run's config; drops the logs after its checkpoint, and what a crash left."""
+        """Takes a resumed run's config; drops what came after its checkpoint, and what a crash left."""
         self.start(run)
         for path, lines in ((self.log_path, self.read_log()), (self.metrics_path, self.read_metrics())):
             kept = "".join(json.dumps(line) + "\n" for line in lines if line["images_seen"] <= images_seen)
             if path.exists():
                 write_atomically(path, partial(_write_text, text=kept))
+        for path in checkpoint.checkpoints(self.checkpoints):
+            if int(path.stem) > images_seen:  # damaged, or the resume would be from it
+                path.unlink()
+        checkpoint.prune(self.checkpoints, KEEP_NEWEST, run.intervals.keep_checkpoint_images)
         for folder in (self.path, self.checkpoints, self.samples):
             clear_partial(folder)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -23,7 +22,7 @@ from facegan.runtime import choose_device, place, training_dtype
 
 @dataclass
 class TrainState:
-    """G, D, G's running mean, the optimisers, the clock, the log's open interval, the best distance."""
+    """G, D, G's running mean, the optimisers, the clock, and the log's open interval."""
 
     generator: Generator
     discriminator: Discriminator
@@ -32,7 +31,6 @@ class TrainState:
     images_seen: int = 0
     log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
     log_steps: int = 0
-    best: float = math.inf  # the smallest distance measured so far
 
     @property
     def networks(self) -> dict[Player, Generator | Discriminator]:
@@ -52,7 +50,7 @@ class TrainState:
         }
         log = {"sums": dict(self.log_sums), "steps": self.log_steps}
         parts |= {"G_ema": self.average.state_dict(), "images_seen": self.images_seen}
-        return parts | {"log": log, "best": self.best}
+        return parts | {"log": log}
 
     def load_parts(self, parts: Parts) -> None:
         """Takes over what `parts` gave; learning rate and the like stay those of this state's own config.
@@ -70,7 +68,7 @@ class TrainState:
                 raise ValueError(f"images_seen is {str(images_seen)[:40]}")
             if not (isinstance(steps, int) and all(total.shape == () for total in sums.values())):
                 raise ValueError("the log's sums are not numbers")
-            self.images_seen, self.log_steps, self.best = images_seen, steps, float(parts["best"])
+            self.images_seen, self.log_steps = images_seen, steps
             self.log_sums = {name: total.to(self.device) for name, total in sums.items()}
         except KeyError as error:
             raise UsageError(f"the checkpoint has no part {error}") from None
