@@ -54,6 +54,8 @@ class ProgressReporter:
     def data(self, done: int, total: int) -> None:
         """The memory map is being built."""
         if self._reading is None:
+            if self._bar.disable:
+                self.console.print(f"reading {total:,} pictures", highlight=False)
             self._reading = self._bar.add_task("reading", total=total, note="")
         self._bar.update(self._reading, completed=done, note=f"{done:,} of {total:,} pictures")
 

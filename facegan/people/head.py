@@ -1,0 +1,392 @@
+"""A head and shoulders that can be shaped: the MakeHuman base mesh, its morphs, and 68 landmarks on it.
+
+    rest vertices + sum over morphs of weight * displacement -> vertices [V, 3] -> landmarks [68, 3]
+
+Three kinds of morphs, each with a function that turns public values into weights by target name:
+
+    macro_weights       gender, age, ancestry, muscle, weight (MakeHuman's macro formula)
+    local_weights       one signed value per feature ("nose/nose-hump": -1 .. 1), the same for left and right
+    expression_weights  face units by their ARKit names ("jawOpen": 0 .. 1)
+
+Space: decimetres, x to the subject's left, y up, z out of the face; the subject's right (x < 0) is the
+picture's left. Letters: V vertices, T triangles, K vertices a target moves.
+The data is CC0: see assets.md beside this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facegan.config import UsageError, nearest
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Weights = dict[str, float]
+
+ASSETS = Path(__file__).with_name("assets.npz")
+DTYPES = {  # of the arrays that are stored smaller than they are used
+    "vertices": np.float64, "uv": np.float64, "target_deltas": np.float64,
+    "triangles": np.intp, "target_vertices": np.intp,
+}  # fmt: skip
+AGES_YEARS = (1.0, 10.0, 25.0, 90.0)  # baby, child, young, old
+AGE_POSITIONS = (0.0, 0.1875, 0.5, 1.0)  # the same on MakeHuman's scale
+AGE_NAMES = ("baby", "child", "young", "old")
+ANCESTRIES = ("african", "asian", "caucasian")
+AVERAGE_BUILD = "-averagemuscle-averageweight"  # the rest head's own build: it has no target
+SHARES_TOLERANCE = 1e-6  # how far the sum of the ancestry shares may be from 1
+OPPOSITES = (  # (what a negative value does, what a positive one does)
+    ("decr", "incr"), ("l", "r"), ("down", "up"), ("in", "out"), ("backward", "forward"),
+    ("concave", "convex"), ("compress", "uncompress"),
+)  # fmt: skip
+PLAIN_OPPOSITES = OPPOSITES[:2]  # the pair's name is the stem alone
+
+
+class Part(IntEnum):
+    """What a triangle belongs to; left and right are the subject's."""
+
+    SKIN = 0
+    LEFT_EYE = 1
+    RIGHT_EYE = 2
+    UPPER_TEETH = 3
+    LOWER_TEETH = 4
+    TONGUE = 5
+    LEFT_LOWER_LASHES = 6
+    LEFT_UPPER_LASHES = 7
+    RIGHT_LOWER_LASHES = 8
+    RIGHT_UPPER_LASHES = 9
+    CLOTHES = 10  # MakeHuman's tights helper: a tight shirt
+    HAIR_HULL = 11  # MakeHuman's hair helper: a long-hair hull, not to be drawn
+
+
+class Target(NamedTuple):
+    """A sparse morph: the vertices [K] it moves, each once, and their displacements [K, 3] in decimetres."""
+
+    vertices: Indices
+    deltas: Floats
+
+
+class LocalPair(NamedTuple):
+    """The targets that a negative and a positive value use: one each, or one per side of the face."""
+
+    negative: tuple[str, ...]
+    positive: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The rest head and everything that can be done to it; arrays are read-only.
+
+    vertices [V, 3] in decimetres, triangles [T, 3], uv [T, 3, 2] per corner in [0, 1] with v upward,
+    parts [T] of Part, masks name -> uint8 [1024, 1024] with row 0 at v = 1, targets by name.
+    """
+
+    vertices: Floats
+    triangles: Indices
+    uv: Floats
+    parts: NDArray[np.int8]
+    masks: Mapping[str, NDArray[np.uint8]]
+    targets: Mapping[str, Target]
+
+    def part_vertices(self, *parts: Part) -> Indices:
+        """Indices [N] of the vertices that triangles of these parts use, ascending."""
+        return np.unique(self.triangles[np.isin(self.parts, parts)])
+
+
+@lru_cache(maxsize=1)
+def head() -> Head:
+    """The one head, read from assets.npz at the first call."""
+    with np.load(ASSETS) as file:
+        arrays = {name: file[name] for name in file.files}
+    for name, dtype in DTYPES.items():
+        arrays[name] = arrays[name].astype(dtype)
+    for array in arrays.values():
+        array.setflags(write=False)
+    starts = arrays["target_starts"]
+    targets = {
+        str(name): Target(arrays["target_vertices"][start:end], arrays["target_deltas"][start:end])
+        for name, start, end in zip(arrays["target_names"], starts[:-1], starts[1:], strict=True)
+    }
+    return Head(
+        vertices=arrays["vertices"],
+        triangles=arrays["triangles"],
+        uv=arrays["uv"],
+        parts=arrays["parts"],
+        masks={name.removeprefix("mask_"): arrays[name] for name in arrays if name.startswith("mask_")},
+        targets=targets,
+    )
+
+
+# Weights
+
+
+def age_position(age_years: float) -> float:
+    """MakeHuman's 0 .. 1 for an age in years; linear between 1, 10, 25 and 90.
+
+    Raises:
+        UsageError: below 1 or above 90.
+    """
+    _check_range("age_years", age_years, AGES_YEARS[0], AGES_YEARS[-1])
+    return float(np.interp(age_years, AGES_YEARS, AGE_POSITIONS))
+
+
+def age_years(position: float) -> float:
+    """Years for MakeHuman's 0 .. 1: the inverse of age_position.
+
+    Raises:
+        UsageError: below 0 or above 1.
+    """
+    _check_range("age position", position, 0.0, 1.0)
+    return float(np.interp(position, AGE_POSITIONS, AGES_YEARS))
+
+
+def macro_weights(
+    gender: float, age: float, ancestry: Sequence[float], muscle: float, weight: float
+) -> Weights:
+    """Weights of MakeHuman's macro targets, in two groups that sum to 1 each.
+
+    gender 0 female .. 1 male; age in years, 1 .. 90; ancestry shares of ANCESTRIES; muscle and weight 0 .. 1,
+    0.5 average. The groups are the products ancestry * gender * age ("macro/asian-male-old") and
+    gender * age * muscle * weight ("macro/universal-male-old-maxmuscle-minweight").
+    Zero weights are left out.
+
+    Raises:
+        UsageError: a value out of range, or shares that are negative or do not sum to 1.
+    """
+    for name, value in ("gender", gender), ("muscle", muscle), ("weight", weight):
+        _check_range(name, value, 0.0, 1.0)
+    shares = np.asarray(ancestry, np.float64)
+    if shares.shape != (len(ANCESTRIES),) or not (
+        shares.min() >= 0 and abs(shares.sum() - 1) <= SHARES_TOLERANCE
+    ):
+        raise UsageError(
+            f"ancestry {list(ancestry)}: need the shares of {', '.join(ANCESTRIES)}, none negative, sum 1"
+        )
+    genders = {"female": 1 - gender, "male": gender}
+    ages = dict(zip(AGE_NAMES, _hats(age_position(age), AGE_POSITIONS), strict=True))
+    muscles, builds = _build("muscle", muscle), _build("weight", weight)
+    weights: Weights = {}
+    for sex, sex_share in genders.items():
+        for age_name, age_share in ages.items():
+            share = sex_share * age_share
+            for name, ancestry_share in zip(ANCESTRIES, shares, strict=True):
+                weights[f"macro/{name}-{sex}-{age_name}"] = share * float(ancestry_share)
+            for muscle_name, muscle_share in muscles.items():
+                for build_name, build_share in builds.items():
+                    name = f"macro/universal-{sex}-{age_name}-{muscle_name}-{build_name}"
+                    weights[name] = share * muscle_share * build_share
+    return {name: value for name, value in weights.items() if value}
+
+
+@lru_cache(maxsize=1)
+def local_pairs() -> Mapping[str, LocalPair]:
+    """The bipolar morphs of single features by name, left and right merged.
+
+    Named by the common stem ("nose/nose-hump" of -decr and -incr, "asym/asym-jaw-1" of -l and -r),
+    with other endings behind it, since one stem may have several pairs: "nose/nose-trans-down-up",
+    "nose/nose-trans-in-out".
+    A negative asym value uses the -l target, a positive one -r. Targets without an opposite are no pairs:
+    head_shapes() has those of the head; those of the ears and the chin are left out.
+    """
+    names = [name for name in head().targets if not name.startswith(("macro/", "expr/"))]
+    pairs: dict[str, LocalPair] = {}
+    for name in names:
+        stem, _, ending = name.rpartition("-")
+        opposite = dict(OPPOSITES).get(ending)
+        if opposite is None or f"{stem}-{opposite}" not in head().targets or "/r-" in stem:
+            continue
+        stems = (stem, stem.replace("/l-", "/r-")) if "/l-" in stem else (stem,)
+        negative, positive = (tuple(f"{side}-{end}" for side in stems) for end in (ending, opposite))
+        axis = "" if (ending, opposite) in PLAIN_OPPOSITES else f"-{ending}-{opposite}"
+        pairs[stem.replace("/l-", "/") + axis] = LocalPair(negative, positive)
+    return pairs
+
+
+@lru_cache(maxsize=1)
+def head_shapes() -> tuple[str, ...]:
+    """The unipolar head shapes: "head/head-oval", "head/head-square" ..."""
+    paired = {name for pair in local_pairs().values() for name in (*pair.negative, *pair.positive)}
+    return tuple(name for name in head().targets if name.startswith("head/") and name not in paired)
+
+
+@lru_cache(maxsize=1)
+def expression_names() -> tuple[str, ...]:
+    """The face units by their ARKit names: "jawOpen", "eyeBlinkLeft" ...; left is the subject's."""
+    return tuple(name.removeprefix("expr/") for name in head().targets if name.startswith("expr/"))
+
+
+def local_weights(values: Mapping[str, float]) -> Weights:
+    """Weights of local targets: a signed value for each name of local_pairs(), one >= 0 for head_shapes().
+
+    Raises:
+        UsageError: an unknown name, or a head shape below 0.
+    """
+    weights: Weights = {}
+    pairs, shapes = local_pairs(), head_shapes()
+    for name, value in values.items():
+        _check_known("local morph", name, (*pairs, *shapes))
+        if name in pairs:
+            side = pairs[name].positive if value > 0 else pairs[name].negative
+            weights |= dict.fromkeys(side, abs(value))
+        elif value < 0:
+            raise UsageError(f"head shape {name!r} {value}: it has no opposite; give 0 or more")
+        else:
+            weights[name] = value
+    return weights
+
+
+def expression_weights(values: Mapping[str, float]) -> Weights:
+    """Weights of face units: 0 at rest, 1 full; negative does the opposite (eyeBlinkLeft -0.2: wider).
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    for name in values:
+        _check_known("expression", name, expression_names())
+    return {f"expr/{name}": value for name, value in values.items()}
+
+
+def morphed(weights: Mapping[str, float]) -> Floats:
+    """Vertices [V, 3] of the head with these targets: rest + sum of weight * displacement.
+
+    Raises:
+        UsageError: an unknown target, or a weight that is not finite.
+    """
+    vertices = head().vertices.copy()
+    for name, weight in weights.items():
+        if name.startswith("macro/universal-") and name.endswith(AVERAGE_BUILD):
+            continue
+        _check_known("target", name, head().targets)
+        if not np.isfinite(weight):
+            raise UsageError(f"target {name!r}: weight {weight} is not finite")
+        target = head().targets[name]
+        vertices[target.vertices] += weight * target.deltas
+    return vertices
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{name} {value}: need {low:g} to {high:g}")
+
+
+def _check_known(what: str, name: str, known: Iterable[str]) -> None:
+    known = tuple(known)
+    if name not in known:
+        examples = ", ".join(known[:3])
+        raise UsageError(f"no {what} {name!r}{nearest(name, known)}: one of {len(known)}, such as {examples}")
+
+
+def _hats(position: float, knots: Sequence[float]) -> list[float]:
+    """Linear interpolation weights of the knots at a position among them; they sum to 1."""
+    return [float(np.interp(position, knots, row)) for row in np.eye(len(knots))]
+
+
+def _build(what: str, value: float) -> dict[str, float]:
+    """Shares of min, average and max of muscle or weight."""
+    names = (f"min{what}", f"average{what}", f"max{what}")
+    return dict(zip(names, _hats(value, (0.0, 0.5, 1.0)), strict=True))
+
+
+# Landmarks
+
+# Where an annotator of the iBUG 300-W layout clicks on the rest head: decimetres, the picture's left half
+# and the midline; the other half is its mirror image. Each point is the skin vertex nearest to the position.
+# How each group was found, by eye in an orthographic front view:
+#   0-8    jaw: the outline from eye level before the ear to the chin's lowest edge, about equal lengths
+#   17-21  brows: the mesh has none; the bone ridge above the eye, 0.1 to 0.13 above the upper lid
+#   27-30  nose: midline from eye level to the tip (about the largest z)
+#   31-33  nostrils: underside of the wing, of the nostril, and of the septum
+#   36-41  eye: the corners where the lid rims meet; the outer edge of each rim near 1/3 and 2/3 of the width
+#   48-59  outer lips: the border of the UV mask "lips", near thirds of the open mouth's border on each side
+#   60-67  inner lips: the rim that is the outline of the opening when jawOpen opens it
+HALF_LANDMARKS = {
+    0: (-0.720, 7.283, 0.646),
+    1: (-0.710, 7.121, 0.676),
+    2: (-0.692, 6.953, 0.711),
+    3: (-0.634, 6.760, 0.845),
+    4: (-0.580, 6.613, 0.826),
+    5: (-0.501, 6.469, 0.989),
+    6: (-0.355, 6.316, 1.156),
+    7: (-0.223, 6.231, 1.303),
+    8: (0.000, 6.168, 1.378),
+    17: (-0.541, 7.438, 1.257),
+    18: (-0.415, 7.447, 1.379),
+    19: (-0.340, 7.464, 1.420),
+    20: (-0.256, 7.469, 1.455),
+    21: (-0.162, 7.457, 1.489),
+    27: (0.000, 7.292, 1.508),
+    28: (0.000, 7.196, 1.536),
+    29: (0.000, 7.067, 1.608),
+    30: (0.000, 6.938, 1.680),
+    31: (-0.151, 6.856, 1.523),
+    32: (-0.082, 6.828, 1.533),
+    33: (0.000, 6.805, 1.573),
+    36: (-0.445, 7.290, 1.355),
+    37: (-0.347, 7.338, 1.408),
+    38: (-0.270, 7.330, 1.408),
+    39: (-0.172, 7.276, 1.388),
+    40: (-0.274, 7.237, 1.398),
+    41: (-0.352, 7.235, 1.400),
+    48: (-0.267, 6.609, 1.415),
+    49: (-0.179, 6.687, 1.523),
+    50: (-0.080, 6.719, 1.585),
+    51: (0.000, 6.696, 1.597),
+    57: (0.000, 6.489, 1.556),
+    58: (-0.057, 6.495, 1.542),
+    59: (-0.186, 6.543, 1.473),
+    60: (-0.243, 6.611, 1.411),
+    61: (-0.076, 6.613, 1.545),
+    62: (0.000, 6.608, 1.553),
+    66: (0.000, 6.606, 1.527),
+    67: (-0.104, 6.607, 1.508),
+}
+# MIRROR[i] is the landmark that i becomes when the picture is flipped.
+MIRROR = (
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
+)  # fmt: skip
+MOUTH_CORNERS = (48, 54)
+
+
+@lru_cache(maxsize=1)
+def landmark_vertices() -> Indices:
+    """The 68 vertices [68] of the iBUG 300-W layout (Sagonas et al. 2013), the picture's left first.
+
+    0-16 jaw, 17-21 and 22-26 brows, 27-30 nose bridge, 31-35 nostrils, 36-41 and 42-47 eyes,
+    48-59 outer lips, 60-67 inner lips. The points keep to their place on the skin.
+
+    Differs: an annotator's jaw line follows the outline of a turned head; this one turns with the head.
+    """
+    positions = np.empty((len(MIRROR), 3))
+    for point, position in HALF_LANDMARKS.items():
+        positions[MIRROR[point]] = np.multiply(position, (-1, 1, 1))
+        positions[point] = position
+    skin = head().part_vertices(Part.SKIN)
+    offsets = positions[:, None] - head().vertices[skin]  # [68, N, 3]
+    vertices: Indices = skin[(offsets**2).sum(axis=2).argmin(axis=1)]
+    vertices.setflags(write=False)
+    return vertices
+
+
+def landmarks(vertices: Floats) -> Floats:
+    """The 68 landmarks [68, 3] of a head's vertices [V, 3]."""
+    return vertices[landmark_vertices()]
+
+
+def eye_centres(vertices: Floats) -> Floats:
+    """The centres of both eyeballs [2, 3], the picture's left (the subject's right) first."""
+    eyes = (head().part_vertices(part) for part in (Part.RIGHT_EYE, Part.LEFT_EYE))
+    return np.stack([vertices[eye].mean(axis=0) for eye in eyes])
+
+
+def mouth_corners(vertices: Floats) -> Floats:
+    """The corners of the mouth [2, 3], landmarks 48 and 54."""
+    return landmarks(vertices)[list(MOUTH_CORNERS)]
