@@ -40,7 +40,6 @@ app = typer.Typer(
 # click's base class of parsing errors, found through typer: some versions bring their own copy of click
 _ParseError: Any = typer.BadParameter.__mro__[2]
 
-
 Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run folder or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]

@@ -1,6 +1,7 @@
 """Writing so that nothing is lost: a file holds its old content or all of the new one, whatever happens.
 
     write_atomically(path, write)      temporary file -> fsync -> rename -> fsync of the folder
+    write_text(path, text)             the same with a text
     append_line(path, text)            for logs: at worst the last line is cut
     clear_partial(folder)              what a killed process left half-written
     require_writable(folder, what)     a wrong place is a UsageError before the work begins
@@ -39,6 +40,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], *, durabl
     if durable:
         with _naming(path):
             _fsync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes the text as UTF-8, as write_atomically does."""
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -101,11 +100,3 @@ def place(network: Network, device: torch.device, dtype: torch.dtype) -> Network
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     network.compute_dtype = dtype
     return network
-
-
-def exact_convolutions() -> AbstractContextManager[None]:
-    """A block in which CUDA's float32 convolutions are float32 (no TF32) and repeatable, as the CPU's are."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    return flags

@@ -23,7 +23,8 @@ from torch import Tensor
 from facegan.config import UsageError, choose
 from facegan.images import Pixels, to_uint8
 from facegan.models import Model
-from facegan.runtime import choose_device, exact_convolutions, place, sampling_dtype
+from facegan.networks.base import exact_convolutions
+from facegan.runtime import choose_device, place, sampling_dtype
 
 MAX_SEED = 2**32 - 1
 MAX_LISTED_SEEDS = 10_000_000  # held in memory, unlike those of a single range

@@ -31,7 +31,7 @@ from torch import Tensor
 from facegan.config import UsageError, parse_json
 from facegan.data.labels import Labels, read_labels
 from facegan.data.source import Entry, Source, on_one_line, open_source, reason
-from facegan.files import require_writable, write_atomically
+from facegan.files import require_writable, write_atomically, write_text
 from facegan.images import Crop, Pixels, decode, fit
 from facegan.randomness import Purpose, numpy_generator
 
@@ -302,7 +302,7 @@ def _build(
         "names": names,
         "skipped": skipped,
     }
-    write_atomically(index_path, lambda file: file.write(json.dumps(index).encode()))
+    write_text(index_path, json.dumps(index))
     return index
 
 

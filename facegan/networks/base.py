@@ -8,6 +8,7 @@ Seeds, truncation, mixing, interpolation, editing and serving are written once, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -64,3 +65,11 @@ def require_shape(name: str, tensor: Tensor, *expected: int | None) -> None:
     if len(shape) != len(expected) or any(e not in (None, s) for s, e in zip(shape, expected, strict=True)):
         wanted = ", ".join("N" if size is None else str(size) for size in expected)
         raise ValueError(f"{name} has shape {list(shape)}, expected [{wanted}]")
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """A block in which CUDA's float32 convolutions are float32 (no TF32) and repeatable, as the CPU's are."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags

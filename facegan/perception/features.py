@@ -36,6 +36,7 @@ from torch.nn import functional as F
 from facegan.config import UsageError, choose, first_line
 from facegan.data.dataset import default_cache
 from facegan.files import write_atomically
+from facegan.networks.base import exact_convolutions
 from facegan.perception import dinov2
 from facegan.perception import efficientnet as lite0
 
@@ -131,8 +132,7 @@ class _Extractor:
                 f"pixels are {pixels.dtype} {list(pixels.shape)}, expected uint8 [N, 1, 3 or 4, H, W]"
             )
         result = torch.empty(len(pixels), self.dim, device=pixels.device)
-        # on CUDA as on the CPU: no TF32, and the same algorithm whatever the batch
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with exact_convolutions():
             for start in range(0, len(pixels), CHUNK):
                 part = pixels[start : start + CHUNK].to(self.device)
                 result[start : start + CHUNK] = self.features(_rgb(part))

@@ -17,16 +17,15 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from facegan import checkpoint
 from facegan.checkpoint import Parts
 from facegan.config import UsageError, differences, from_json, parse_json, to_json
-from facegan.files import append_line, clear_partial, write_atomically
+from facegan.files import append_line, clear_partial, write_text
 from facegan.images import Pixels, Provenance, save
 from facegan.models import RUN_MODEL
 from facegan.presets import Run
@@ -61,8 +60,7 @@ class RunFolder:
 
     def write_config(self, run: Run) -> None:
         """Writes run.json."""
-        text = json.dumps(to_json(run), indent=2) + "\n"
-        write_atomically(self._config_path, lambda file: file.write(text.encode()))
+        write_text(self._config_path, json.dumps(to_json(run), indent=2) + "\n")
 
     def read_config(self) -> Run:
         """The run's config.
@@ -108,7 +106,7 @@ class RunFolder:
         for path, lines in ((self.log_path, self.read_log()), (self.metrics_path, self.read_metrics())):
             kept = "".join(json.dumps(line) + "\n" for line in lines if line["images_seen"] <= images_seen)
             if path.exists():
-                write_atomically(path, partial(_write_text, text=kept))
+                write_text(path, kept)
         for path in checkpoint.checkpoints(self.checkpoints):
             if int(path.stem) > images_seen:  # damaged, or the resume would be from it
                 path.unlink()
@@ -123,7 +121,7 @@ class RunFolder:
             path.unlink(missing_ok=True)
             return None
         lines = [json.dumps({"file_name": name, "reason": why}) + "\n" for name, why in skipped.items()]
-        write_atomically(path, lambda file: file.write("".join(lines).encode()))
+        write_text(path, "".join(lines))
         return path
 
     def save_checkpoint(self, parts: Parts, keep_every_images: int) -> Path:
@@ -195,10 +193,6 @@ class RunFolder:
             path = path.with_suffix(".png")
         save(path, pixels, Provenance(self.path.name, seeds, 1.0))
         return path
-
-
-def _write_text(file: IO[bytes], text: str) -> None:
-    file.write(text.encode())
 
 
 def _read_lines(path: Path, needed: set[str]) -> list[dict[str, Any]]:

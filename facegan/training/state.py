@@ -49,8 +49,7 @@ class TrainState:
             f"optimizer_{player}": optimizer.state_dict() for player, optimizer in self.optimizers.items()
         }
         log = {"sums": dict(self.log_sums), "steps": self.log_steps}
-        parts |= {"G_ema": self.average.state_dict(), "images_seen": self.images_seen}
-        return parts | {"log": log}
+        return parts | {"G_ema": self.average.state_dict(), "images_seen": self.images_seen, "log": log}
 
     def load_parts(self, parts: Parts) -> None:
         """Takes over what `parts` gave; learning rate and the like stay those of this state's own config.
