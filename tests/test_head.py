@@ -10,19 +10,19 @@ import pytest
 
 from facegan.config import UsageError
 from facegan.people import head as heads
+from facegan.people import landmarks as marks
 from facegan.people.head import (
-    MIRROR,
     Part,
     expression_names,
     expression_weights,
     head,
     head_shapes,
-    landmarks,
     local_pairs,
     local_weights,
     macro_weights,
     morphed,
 )
+from facegan.people.landmarks import MIRROR, landmarks
 
 FULL = {"gender": 0.3, "age": 40.0, "ancestry": (0.2, 0.3, 0.5), "muscle": 0.4, "weight": 0.9}
 REST = landmarks(head().vertices)
@@ -180,7 +180,8 @@ def test_morphed_is_the_dense_sum_of_displacements() -> None:
     weights = {str(name): float(random.normal()) for name in names}
     expected = head().vertices.tolist()
     for name, weight in weights.items():
-        for vertex, delta in zip(*(array.tolist() for array in head().targets[name]), strict=True):
+        target = head().targets[name]
+        for vertex, delta in zip(target.vertices.tolist(), target.deltas.tolist(), strict=True):
             for axis in range(3):
                 expected[vertex][axis] += weight * delta[axis]
     np.testing.assert_allclose(morphed(weights), expected, atol=1e-12)  # float64, sums of 12
@@ -196,9 +197,9 @@ def test_morphed_is_linear() -> None:
 
 def test_68_different_skin_vertices_are_landmarks_near_where_they_were_placed() -> None:
     assert REST.shape == (68, 3)
-    assert len(set(heads.landmark_vertices().tolist())) == 68
-    assert np.isin(heads.landmark_vertices(), head().part_vertices(Part.SKIN)).all()
-    for point, position in heads.HALF_LANDMARKS.items():
+    assert len(set(marks.landmark_vertices().tolist())) == 68
+    assert np.isin(marks.landmark_vertices(), head().part_vertices(Part.SKIN)).all()
+    for point, position in marks.HALF_LANDMARKS.items():
         np.testing.assert_allclose(REST[point], position, atol=1e-3)  # the table's three decimals
 
 
@@ -234,7 +235,7 @@ def test_inner_lips_are_inside_outer_lips() -> None:
 
 
 def test_each_eye_centre_is_inside_its_ring_of_landmarks() -> None:
-    left, right = heads.eye_centres(head().vertices)
+    left, right = marks.eye_centres(head().vertices)
     for centre, ring in (left, REST[36:42]), (right, REST[42:48]):
         assert (ring[:, :2].min(axis=0) < centre[:2]).all()
         assert (centre[:2] < ring[:, :2].max(axis=0)).all()
@@ -242,7 +243,7 @@ def test_each_eye_centre_is_inside_its_ring_of_landmarks() -> None:
 
 
 def test_mouth_corners_are_the_ends_of_the_outer_lips() -> None:
-    np.testing.assert_array_equal(heads.mouth_corners(head().vertices), REST[[48, 54]])
+    np.testing.assert_array_equal(marks.mouth_corners(head().vertices), REST[[48, 54]])
 
 
 def test_opening_the_jaw_lowers_chin_and_lower_lip_and_leaves_the_eyes() -> None:

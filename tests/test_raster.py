@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 from facegan.config import UsageError
 from facegan.people.raster import (
     Canvas,
-    _compiled,
+    compiled,
     draw_strands,
     draw_triangles,
     normalized,
@@ -406,4 +406,4 @@ def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch: pytest.Monk
         return lambda function: function
 
     monkeypatch.setattr("facegan.people.raster.numba.njit", njit)
-    assert _compiled(abs)(-2) == 2
+    assert compiled(abs)(-2) == 2

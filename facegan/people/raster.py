@@ -48,7 +48,7 @@ MAX_SEGMENT = 1e9  # pixels: a longer one comes from a point beside the camera, 
 TIP_TAPER = 0.75  # a strand's width is 1 - 0.75 along^2 of that at its root
 
 
-def _compiled(function: F) -> F:
+def compiled(function: F) -> F:
     """The function, compiled at its first call and kept on disk where there is a place to."""
     try:
         return cast("F", numba.njit(cache=True, error_model="numpy")(function))
@@ -161,7 +161,7 @@ def _check_mesh(points: Floats, triangles: npt.NDArray[Any]) -> None:
                 raise ValueError(f"triangles hold the index {index}: each 0 to {len(points) - 1}")
 
 
-@_compiled
+@compiled
 def _pixels_between(low: float, high: float, count: int) -> tuple[int, int]:
     """First and last of `count` pixels whose centres lie in [low, high); last < first where none does.
 
@@ -172,7 +172,7 @@ def _pixels_between(low: float, high: float, count: int) -> tuple[int, int]:
     return int(first), int(last)
 
 
-@_compiled
+@compiled
 def _triangles_kernel(
     points: Floats,
     triangles: Integers,
@@ -220,7 +220,7 @@ def _triangles_kernel(
                 along[row, column] = 0
 
 
-@_compiled
+@compiled
 def _visible_steps(start: float, end: float, margin: float, size: int, steps: int) -> tuple[int, int]:
     """The range of `steps` equal steps from start to end in which -margin..size+margin is reached."""
     if start == end:
@@ -231,7 +231,7 @@ def _visible_steps(start: float, end: float, margin: float, size: int, steps: in
     return int(first), int(last)
 
 
-@_compiled
+@compiled
 def _strands_kernel(
     points: Floats,
     half_widths: Floats,
@@ -299,7 +299,7 @@ def normalized(vectors: npt.ArrayLike) -> Floats:
     """Vectors [..., 3] of the same directions and length 1; a vector of zeros stays."""
     x, y, z = np.moveaxis(_vectors(vectors), -1, 0)
     length = np.sqrt(x * x + y * y + z * z)  # in this order on every processor
-    length[length == 0] = 1
+    length = np.where(length == 0, 1, length)
     return np.stack([x / length, y / length, z / length], axis=-1)
 
 
@@ -332,7 +332,7 @@ def _volume(array: npt.ArrayLike) -> Floats:
     return volume
 
 
-@_compiled
+@compiled
 def _mixed(
     volume: Floats, i: int, j: int, k: int, i1: int, j1: int, k1: int, u: float, v: float, w: float
 ) -> float:
@@ -347,7 +347,7 @@ def _mixed(
     return mixed
 
 
-@_compiled
+@compiled
 def _wrapped(coordinate: float, size: int) -> tuple[int, int, float]:
     """The samples on both sides of a coordinate, modulo size, and the fraction between."""
     start = np.floor(coordinate)
@@ -355,7 +355,7 @@ def _wrapped(coordinate: float, size: int) -> tuple[int, int, float]:
     return low, low + 1 if low + 1 < size else 0, coordinate - start
 
 
-@_compiled
+@compiled
 def _trilinear_kernel(volume: Floats, points: Floats) -> Floats:
     values = np.empty(len(points))
     for n in range(len(points)):
@@ -366,7 +366,7 @@ def _trilinear_kernel(volume: Floats, points: Floats) -> Floats:
     return values
 
 
-@_compiled
+@compiled
 def _clamped(coordinate: float, size: int) -> tuple[int, int, float]:
     """The samples on both sides of a coordinate, and the fraction between; NaN reads the first."""
     if not coordinate > 0:
@@ -377,12 +377,19 @@ def _clamped(coordinate: float, size: int) -> tuple[int, int, float]:
     return low, low + 1, coordinate - low
 
 
-@_compiled
+@compiled
+def voxel(grid: Floats, x: float, y: float, z: float) -> float:
+    """What `voxels` gives at one point; for other kernels."""
+    i, i1, u = _clamped(x, grid.shape[0])
+    j, j1, v = _clamped(y, grid.shape[1])
+    k, k1, w = _clamped(z, grid.shape[2])
+    value: float = _mixed(grid, i, j, k, i1, j1, k1, u, v, w)
+    return value
+
+
+@compiled
 def _voxels_kernel(grid: Floats, coordinates: Floats) -> Floats:
     values = np.empty(len(coordinates))
     for n in range(len(coordinates)):
-        i, i1, u = _clamped(coordinates[n, 0], grid.shape[0])
-        j, j1, v = _clamped(coordinates[n, 1], grid.shape[1])
-        k, k1, w = _clamped(coordinates[n, 2], grid.shape[2])
-        values[n] = _mixed(grid, i, j, k, i1, j1, k1, u, v, w)
+        values[n] = voxel(grid, coordinates[n, 0], coordinates[n, 1], coordinates[n, 2])
     return values
