@@ -51,6 +51,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 
 @pytest.fixture(scope="session")
+def kernels() -> None:
+    """The loops that draw people, compiled: that is no single test's time."""
+    from facegan.people.person import Person
+    from facegan.people.render import render
+
+    person = Person.sample(np.random.default_rng(0))
+    render(person.replace(hair_style="long", beard="beard", hat="cap", glasses="round"), 16)
+
+
+@pytest.fixture(scope="session")
 def picture_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 PNGs of 12x10 random pixels, named 00.png to 23.png."""
     folder = tmp_path_factory.mktemp("pictures")
