@@ -2,6 +2,7 @@
 
 The index is the position on the one clock, images seen (the first image of a micro-batch), or an epoch.
 Never the rank of a process: one process and several draw the same numbers.
+torch is imported only where it is needed: the workers that draw people do without.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Purpose(IntEnum):
@@ -22,6 +26,7 @@ class Purpose(IntEnum):
     LATENT = 2
     CALIBRATION = 3
     PENALTY = 4
+    PERSON = 5
 
 
 def numpy_generator(seed: int, index: int, purpose: Purpose) -> np.random.Generator:
@@ -39,12 +44,16 @@ def torch_generator(
     seed: int, index: int, purpose: Purpose, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """torch's generator for this key, on the device where the numbers are needed."""
+    import torch
+
     return torch.Generator(device).manual_seed(torch_seed(seed, index, purpose))
 
 
 @contextmanager
 def seeded(seed: int, index: int, purpose: Purpose) -> Iterator[None]:
     """torch's global CPU generator set for the block, and put back after it: for weight initialisation."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(seed, index, purpose))
         yield

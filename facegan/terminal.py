@@ -6,9 +6,11 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -19,6 +21,8 @@ from facegan.config import UsageError, nearest
 # a place that cannot be what it should be; a disk that is full or fails is another matter
 WRONG_PLACE = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 MAX_MESSAGE = 600  # characters
+SLOW_START_SECONDS = 5.0
+LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 
 def number(text: str) -> float:
@@ -147,3 +151,47 @@ def counter(what: str, total: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def pace(what: str, slow_start: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of (done, total) that shows both, the rate and the time left on stderr.
+
+    On a terminal as a bar, else a line every 10 s. The first call tells what was done before; `slow_start`
+    is said once if the second takes more than 5 s.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[note]}"))
+    timer = threading.Timer(SLOW_START_SECONDS, say, [slow_start])
+    timer.daemon = True
+    began: tuple[int, float] | None = None  # where the clock was started: at the first new one
+    said = -LINE_SECONDS
+    calls = 0
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None, note="")
+
+        def advance(done: int, total: int) -> None:
+            nonlocal began, said, calls
+            calls += 1
+            now = time.monotonic()
+            note = f"{done:,} of {total:,} {what}"
+            if calls == 1 and done < total:
+                timer.start()
+            elif calls == 2:
+                timer.cancel()
+                began = done, now
+            elif began is not None and now > began[1]:
+                rate = (done - began[0]) / (now - began[1])
+                note += f"  {rate:.1f} {what}/s  ETA {timedelta(seconds=round((total - done) / rate))}"
+            bar.update(task, completed=done, total=total, note=note)
+            if bar.disable and (now - said >= LINE_SECONDS or done == total):
+                said = now
+                say(note)
+
+        try:
+            yield advance
+        finally:
+            timer.cancel()

@@ -35,6 +35,7 @@ WORDS = {
         "--pictures", "--resolution", "--crop", "--batch", "--device", "--precision", "--write", "--json",
     },
     "models": {"--json"},
+    "people": {"out", "--count", "--resolution", "--seed", "--workers", "--format", "--json"},
 }  # fmt: skip
 
 TINY = [
@@ -90,7 +91,7 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["frob"], "no command 'frob': one of demo, train, generate, evaluate, models"),
+        (["frob"], "no command 'frob': one of demo, train, generate, evaluate, models, people"),
         (["genrate"], "did you mean 'generate'"),
         (["--verson"], "did you mean '--version'"),
         (["generate", "--sedes", "3"], "--seeds"),
