@@ -29,7 +29,7 @@ def patch(count: int = 200, scatter: float = 1.0) -> tuple[Surface, Material]:
     normals = normalized(random.normal((0, 0, 1), 0.6, (count, 3)))
     rows = np.arange(count)
     surface = Surface(
-        rows=rows, columns=rows, turned=points, normals=normals, own=points, rest=points,
+        rows=rows, columns=rows, turned=points, normals=normals, rest=points,
         transfer=unshadowed(normals), paint=np.zeros((count, 3)), part=np.zeros(count, np.intp),
         uv=np.zeros((count, 2)),
     )  # fmt: skip

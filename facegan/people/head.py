@@ -104,8 +104,15 @@ class Head:
     ]  # starts [targets + 1], and all targets' rows one after another
 
     def part_vertices(self, *parts: Part) -> Indices:
-        """Indices [N] of the vertices that triangles of these parts use, ascending."""
-        return np.unique(self.triangles[np.isin(self.parts, parts)])
+        """Indices [N] of the vertices that triangles of these parts use, ascending; read-only."""
+        return _part_vertices(self, parts)
+
+
+@lru_cache(maxsize=64)
+def _part_vertices(of: Head, parts: tuple[Part, ...]) -> Indices:
+    vertices = np.unique(of.triangles[np.isin(of.parts, parts)])
+    vertices.setflags(write=False)
+    return vertices
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
 """Light: lamps, the soft light of the surroundings, and who stands in whose shadow.
 
     lamps_of(person)                    key, fill and rim: directions and colours
-    surroundings(person, colours)       everything else as nine numbers a channel: spherical harmonics
+    surroundings(person, backdrop)      everything else, from all directions
+    ambient(radiance, turned)           the same as nine numbers a channel: spherical harmonics
     ShadowMap.of(triangles, key)        the lamp's own view, for shadows with soft edges
 
 Ambient light follows Sloan et al. 2002 (precomputed radiance transfer, order 2): assets.npz holds, for each
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -88,34 +90,42 @@ def harmonics(directions: npt.ArrayLike) -> Floats:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=4)
 def sphere(count: int) -> Floats:
-    """Directions [count, 3] spread evenly over the sphere (Fibonacci's spiral)."""
+    """Directions [count, 3] spread evenly over the sphere (Fibonacci's spiral); read-only."""
     number = np.arange(count) + 0.5
     y = 1 - 2 * number / count
     turn = number * math.pi * (3 - math.sqrt(5))
     radius = np.sqrt(1 - y * y)
-    return np.stack([np.cos(turn) * radius, y, np.sin(turn) * radius], axis=1)
+    directions = np.stack([np.cos(turn) * radius, y, np.sin(turn) * radius], axis=1)
+    directions.setflags(write=False)
+    return directions
 
 
-def surroundings(person: Person, backdrop: Floats, turned: Floats) -> Floats:
-    """Ambient light as harmonics [9, 3] in the frame of a head turned by the rotation `turned` [3, 3].
+def surroundings(person: Person, backdrop: Floats) -> Floats:
+    """The radiance [K, 3] that comes from the directions sphere(K) in the space of the picture.
 
-    backdrop [S, S, 3]: its mean colours tint what comes from the sides and from above.
+    backdrop [S, S, 3]: its mean colour tints what comes from above and from below.
     """
     directions = sphere(ENVIRONMENT_DIRECTIONS)
-    key, up = lamps_of(person).directions[0], directions[:, 1]
+    key = lamps_of(person).directions[0]
     tint = backdrop.mean(axis=(0, 1))
     tint = 0.35 + 0.65 * tint / max(float(tint.max()), 1e-3)
     level = 0.20 + 0.36 * (1 - person.light_hardness)
     sky = level * warmth(-0.12 - 0.3 * person.light_warmth) * (0.5 + 0.5 * tint)
     ground = 0.45 * level * warmth(0.35) * tint
-    share = np.clip(0.5 + 0.75 * up, 0, 1)[:, None]
-    radiance = ground + (sky - ground) * share  # [K, 3]
-    lobe = np.clip(directions @ key, 0, 1) ** 4
-    lobe /= (lobe * np.clip(directions @ key, 0, 1)).mean() * 4  # as much irradiance as a lamp of 1, over pi
+    share = np.clip(0.5 + 0.75 * directions[:, 1], 0, 1)[:, None]
+    cosine = np.clip(directions @ key, 0, 1)
+    lobe = cosine**4
+    lobe /= (lobe * cosine).mean() * 4  # as much light on a surface as a lamp of 1
     soft = 1.35 * (1 - person.light_hardness) * warmth(person.light_warmth)
-    radiance = radiance + lobe[:, None] * soft
-    return np.asarray(4 * np.pi / len(directions) * harmonics(directions @ turned).T @ radiance)
+    return np.asarray(ground + (sky - ground) * share + lobe[:, None] * soft)
+
+
+def ambient(radiance: Floats, turned: Floats) -> Floats:
+    """Harmonics [9, 3] of a radiance [K, 3] from sphere(K), in the frame that `turned` [3, 3] turns."""
+    values = harmonics(sphere(len(radiance)) @ turned)
+    return np.asarray(4 * np.pi / len(radiance) * values.T @ radiance)
 
 
 CONVOLUTION = np.array([1, *[2 / 3] * 3, *[1 / 4] * 5])  # of a cosine, over pi: Ramamoorthi and Hanrahan 2001

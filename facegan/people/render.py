@@ -22,7 +22,7 @@ from facegan.people.film import developed, exposure
 from facegan.people.hair import scalp_hair
 from facegan.people.head import Floats, Part
 from facegan.people.landmarks import eye_centres, landmarks, mouth_corners
-from facegan.people.light import Lamps, ShadowMap, lamps_of, surroundings, unshadowed
+from facegan.people.light import Lamps, ShadowMap, ambient, lamps_of, surroundings, unshadowed
 from facegan.people.person import Detail, Person
 from facegan.people.raster import Canvas, draw_triangles, normalized
 from facegan.people.scene import EXTRA, scene, worn_mesh
@@ -43,7 +43,7 @@ TEETH, TONGUE = np.array([0.55, 0.51, 0.43]), np.array([0.28, 0.08, 0.07])
 LENS_SHINE = 0.4  # of a lens' reflections that its coating leaves
 HAIR_BACK = np.array([0.0, 0.3, -1.1])  # dm from the middle of the face to what scalp hair stands out from
 REFERENCE_RESOLUTION = 128  # at which the numbers of hairs are those below
-HAIRS = {"scalp": 7000, "brows": 450, "beard": 2600, "lashes": 220}
+HAIRS = {"scalp": 5000, "brows": 450, "beard": 2000, "lashes": 220}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,20 +86,20 @@ def render(person: Person, resolution: int, *, supersample: int = 2) -> Portrait
     held = [posture.points(kind.points) for kind in hair]
     dense = [number for number, kind in enumerate(hair) if kind.dense]
     thicket = Thicket.of([held[n] for n in dense], [hair[n].half_widths for n in dense], shadows)
-    material, transfer = _materials(person, shape, posture, surface, solid, lamps, camera)
-    sky = surroundings(person, behind, posture.head)
+    material, transfer = _materials(person, shape, posture, surface, solid, lamps, camera, supersample)
+    radiance = surroundings(person, behind)
+    sky = ambient(radiance, posture.head)
     diffuse, gloss = lit(
         surface, material, transfer, lamps, sky, shadows, thicket, camera.position, person.light_hardness
     )
     diffuse = scattered(diffuse, surface, material, camera, person.distance_dm)
     picture = behind.copy()
     picture[surface.rows, surface.columns] = diffuse * material.albedo + gloss + material.glow
-    open_sky = surroundings(person, behind, np.eye(3))
-    light = StrandLight(lamps, open_sky, shadows, thicket, camera.position, camera.centre + HAIR_BACK)
+    open_sky, head_centre = ambient(radiance, np.eye(3)), camera.centre + HAIR_BACK
+    light = StrandLight(lamps, open_sky, shadows, thicket, camera.position, head_centre)
+    seen = [camera.project(points) for points in held]
     scale = float(camera.pixels_per_dm(person.distance_dm))
-    blend_strands(
-        picture, canvas.depth, hair, held, [camera.project(points) for points in held], scale, light
-    )
+    blend_strands(picture, canvas.depth, hair, held, seen, scale, light)
     for piece in glass:
         _cover_with_glass(picture, canvas, worn_mesh(piece, posture, EXTRA), piece, lamps, sky, camera)
     face = (surface.part == Part.SKIN) & (surface.rest[:, 2] > FACE_Z)
@@ -127,14 +127,16 @@ def _materials(
     solid: list[Piece],
     lamps: Lamps,
     camera: Camera,
+    supersample: int,
 ) -> tuple[Material, Floats]:
     """What every pixel is made of, and its transfer [K, 9] of ambient light."""
     material, transfer = Material.of(surface), surface.transfer
     skin = surface.part == Part.SKIN
-    pixel = 1 / float(camera.pixels_per_dm(person.distance_dm))
-    slope = posture.vectors(paint_skin(person, surface, material, skin, pixel), surface.own[skin])
+    pixel = supersample / float(camera.pixels_per_dm(person.distance_dm))  # of the picture
+    slope = paint_skin(person, surface, material, skin, pixel) @ posture.head.T
     facing = surface.normals[skin]
-    material.normals[skin] = normalized(facing - slope + (slope * facing).sum(axis=1, keepdims=True) * facing)
+    slope -= np.einsum("nk,nk->n", slope, facing)[:, None] * facing  # along the surface
+    material.normals[skin] = normalized(facing - slope)
     paint_eyes(person, shape, posture, surface, material, lamps, camera.position)
     mouth = np.isin(surface.part, MOUTH_PARTS)
     if mouth.any():

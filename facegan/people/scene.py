@@ -21,7 +21,6 @@ def scene(person: Person, shape: Shape, posture: Posture, worn: list[Piece]) -> 
     body = Mesh(
         turned=posture.points(shape.vertices),
         normals=posture.vectors(shape.normals, shape.vertices),
-        own=shape.vertices,
         rest=head().vertices,
         transfer=head().ambient_transfer,
         paint=vertex_paint(person),
@@ -50,7 +49,6 @@ def worn_mesh(piece: Piece, posture: Posture, part: int) -> Mesh:
     return Mesh(
         turned=posture.points(piece.vertices, share),
         normals=posture.vectors(piece.normals, piece.vertices, share),
-        own=piece.vertices,
         rest=piece.vertices,
         transfer=unshadowed(piece.normals),
         paint=paint,

@@ -178,7 +178,8 @@ def _with_roots(person: Person, albedo: Floats, rest: Floats, roots: Floats) -> 
         :, None
     ]
     result = albedo.copy()
-    result[haired] = albedo[haired] * (1 - share) + (hair * 0.75 + 0.10 * tone_colour(person)) * share
+    under = np.minimum(hair * 0.75 + 0.10 * tone_colour(person), 1.1 * albedo[haired])  # stubble never glows
+    result[haired] = albedo[haired] * (1 - share) + under * share
     return result
 
 

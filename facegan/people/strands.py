@@ -5,7 +5,7 @@
 
 A hair is far thinner than a pixel, so a pixel shows many: segments are sorted by depth, and each covers
 the share of a pixel that its area covers (exact along the longer axis), as far as those before it left
-open. Only segments that are seen are shaded.
+open. Only segments that are seen are shaded; one whose ends and middle are all hidden is taken for hidden.
 
 Shading follows Kajiya and Kay 1989 with Marschner et al. 2003's two highlights: a white one shifted
 towards the root, and one in the hair's colour shifted towards the tip.
@@ -194,6 +194,7 @@ def _blend_kernel(
         x1, y1, z1 = screen[a + 1]
         if not (z0 > 0 and z1 > 0 and abs(x0) + abs(x1) + abs(y0) + abs(y1) < 1e6):
             continue
+        first_z, last_z = z0, z1
         half = half_widths[hair] * (1 - TIP_TAPER * place[n] * place[n])
         steep = abs(y1 - y0) > abs(x1 - x0)
         if steep:  # u runs along the longer axis, v across
@@ -203,16 +204,22 @@ def _blend_kernel(
         if u1 < u0:
             u0, v0, u1, v1, z0, z1 = u1, v1, u0, v0, z1, z0
         reach = max(u1 - u0, 1e-6)
-        slope = (v1 - v0) / reach
+        slope, depth_slope = (v1 - v0) / reach, (z1 - z0) / reach
         half = half * np.sqrt(1 + slope * slope)  # measured along v
         if u1 <= 0 or u0 >= long_side:
+            continue
+        if not (
+            _is_open(still_open, depth, x0, y0, first_z)
+            or _is_open(still_open, depth, x1, y1, last_z)
+            or _is_open(still_open, depth, (x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2)
+        ):
             continue
         opacity = looks[hair, 0]
         shaded = False
         for u in range(max(int(np.floor(u0)), 0), min(int(np.floor(u1)), long_side - 1) + 1):
             covered_u = min(u1, u + 1.0) - max(u0, float(u))
             middle = min(max(u + 0.5, u0), u1)
-            v, z = v0 + slope * (middle - u0), z0 + (z1 - z0) * (middle - u0) / reach
+            v, z = v0 + slope * (middle - u0), z0 + depth_slope * (middle - u0)
             if v + half <= 0 or v - half >= short_side:
                 continue
             for w in range(max(int(np.floor(v - half)), 0), min(int(np.floor(v + half)), short_side - 1) + 1):
@@ -240,6 +247,16 @@ def _blend_kernel(
                 picture[row, column, channel] = (
                     blended[row, column, channel] + still_open[row, column] * picture[row, column, channel]
                 )
+
+
+@compiled
+def _is_open(still_open: Floats, depth: Floats, x: float, y: float, z: float) -> bool:
+    """Whether something at this pixel and depth could still be seen; outside the picture: yes."""
+    height, width = depth.shape
+    if x < 0 or y < 0 or x >= width or y >= height:
+        return True
+    row, column = int(y), int(x)
+    return bool(still_open[row, column] >= CLOSED and z <= depth[row, column] + MESH_BIAS)
 
 
 @compiled

@@ -10,29 +10,21 @@ from numpy.typing import NDArray
 from facegan.people.head import Floats
 from facegan.people.raster import Canvas, compiled, normalized
 
-AT_VERTICES = (
-    "turned",
-    "normals",
-    "own",
-    "rest",
-    "transfer",
-    "paint",
-)  # of a Mesh, what lies between is mixed
+AT_VERTICES = ("turned", "normals", "rest", "transfer", "paint")  # values of a Mesh that are mixed between
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
     """Everything solid in a picture: triangles [T, 3] and values at their vertices.
 
-    turned [V, 3] and normals [V, 3] in the space of the picture; own [V, 3] the same before turning; rest
-    [V, 3] on the rest head; transfer [V, 9] of ambient light; paint [V, P] of skin.vertex_paint, of which the
+    turned [V, 3] and normals [V, 3] in the space of the picture; rest [V, 3]
+    on the rest head; transfer [V, 9] of ambient light; paint [V, P] of skin.vertex_paint, of which the
     first three are the colour of what is worn; part [T] of head.Part, or scene.EXTRA + n for the n-th piece
     that is worn; uv [T, 3, 2].
     """
 
     turned: Floats
     normals: Floats
-    own: Floats
     rest: Floats
     transfer: Floats
     paint: Floats
@@ -49,7 +41,6 @@ class Surface:
     columns: NDArray[np.intp]
     turned: Floats
     normals: Floats
-    own: Floats
     rest: Floats
     transfer: Floats
     paint: Floats
