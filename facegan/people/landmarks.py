@@ -66,6 +66,21 @@ MIRROR = (
     *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
 )  # fmt: skip
 MOUTH_CORNERS = (48, 54)
+JAW, CHIN = 17, 8  # landmarks 0 .. 16, the chin among them
+MIN_STEP = 1e-6  # pixels
+MIDDLE = (
+    30,
+    36,
+    45,
+    48,
+    54,
+)  # nose tip, outer corners of the eyes, corners of the mouth: the middle of a face
+JAW_ANGLE, JAW_REACH, JAW_BEYOND, JAW_BEHIND = (
+    0.07,
+    0.28,
+    1.05,
+    0.02,
+)  # radians, share of the landmark's own, dm
 
 
 @lru_cache(maxsize=1)
@@ -91,6 +106,71 @@ def landmark_vertices() -> Indices:
 def landmarks(vertices: Floats) -> Floats:
     """The 68 landmarks [68, 3] of a head's vertices [V, 3]."""
     return vertices[landmark_vertices()]
+
+
+def seen_landmarks(pixels: Floats) -> Floats:
+    """The 68 landmarks [68, 2] in a picture in which the vertices are at pixels [V, 2], y down.
+
+    As landmarks, but the jaw line 0-16 is an annotator's: it follows the outline of a turned face (each point
+    the outermost of the vertices before it at its angle about the face, after Zhu et al. 2015, landmark
+    marching), from the height of the eyes to the chin and back in equal steps.
+    """
+    points = pixels[landmark_vertices()]
+    candidates, centre = _jaw_candidates(), points[list(MIDDLE)].mean(axis=0)
+    outward = points[:JAW] - centre
+    outermost = ((pixels[candidates] - centre) * outward[:, None]).sum(axis=2).argmax(axis=1)
+    outline = pixels[candidates[np.arange(JAW), outermost]]
+    eye_height = float(points[36:48, 1].mean())
+    points[:CHIN] = _equal_steps(_from_height(outline[: CHIN + 1], eye_height))[:-1]
+    points[CHIN:JAW] = _equal_steps(_from_height(outline[: CHIN - 1 : -1], eye_height))[::-1]
+    return points
+
+
+def _from_height(path: Floats, height: float) -> Floats:
+    """A path [N, 2] that leads down, cut or prolonged so that it starts at this y."""
+    below = int((path[:, 1] >= height).argmax())
+    if below == 0:
+        first, second = path[0], path[1]
+        slope = (second[0] - first[0]) / max(second[1] - first[1], MIN_STEP)
+        return np.concatenate([[[first[0] + slope * (height - first[1]), height]], path])
+    before, after = path[below - 1], path[below]
+    share = (height - before[1]) / (after[1] - before[1])
+    return np.concatenate([[before * (1 - share) + after * share], path[below:]])
+
+
+def _equal_steps(path: Floats) -> Floats:
+    """CHIN + 1 points [9, 2] on a path [N, 2], from its start to its end."""
+    lengths = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
+    places = np.linspace(0, lengths[-1], CHIN + 1)
+    return np.stack([np.interp(places, lengths, path[:, axis]) for axis in range(2)], axis=1)
+
+
+@lru_cache(maxsize=1)
+def _jaw_candidates() -> Indices:
+    """For each jaw point the skin vertices [17, C] before it at about its angle; padded with itself."""
+    own, skin = landmark_vertices()[:JAW], head().part_vertices(Part.SKIN)
+    rest, middle = head().vertices, head().vertices[landmark_vertices()[list(MIDDLE)]].mean(axis=0)
+
+    def polar(vertices: Indices) -> tuple[Floats, Floats]:
+        x, y, _ = (rest[vertices] - middle).T
+        return np.arctan2(x, -y), np.hypot(x, y)
+
+    (angles, radii), (own_angles, own_radii) = polar(skin), polar(own)
+    found = [
+        skin[
+            (np.abs(angles - angle) < JAW_ANGLE)
+            & (radii > (1 - JAW_REACH) * radius)
+            & (radii < JAW_BEYOND * radius)
+            & (rest[skin, 2] > rest[vertex, 2] - JAW_BEHIND)
+        ]
+        for vertex, angle, radius in zip(own, own_angles, own_radii, strict=True)
+    ]
+    longest = max(map(len, found))
+    rows = [
+        np.concatenate([row, np.full(longest - len(row), vertex)])
+        for row, vertex in zip(found, own, strict=True)
+    ]
+    return np.stack(rows)
 
 
 def eye_centres(vertices: Floats) -> Floats:

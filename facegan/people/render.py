@@ -21,7 +21,7 @@ from facegan.people.facial_hair import beard, brows, lashes
 from facegan.people.film import developed, exposure
 from facegan.people.hair import scalp_hair
 from facegan.people.head import Floats, Part
-from facegan.people.landmarks import eye_centres, landmarks, mouth_corners
+from facegan.people.landmarks import eye_centres, mouth_corners, seen_landmarks
 from facegan.people.light import Lamps, ShadowMap, ambient, lamps_of, surroundings, unshadowed
 from facegan.people.person import Detail, Person
 from facegan.people.raster import Canvas, draw_triangles, normalized
@@ -48,7 +48,7 @@ HAIRS = {"scalp": 5000, "brows": 450, "beard": 2000, "lashes": 220}
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """image uint8 [R, R, 3]; landmarks [68, 2]: pixel x and y in the order of head.landmarks."""
+    """image uint8 [R, R, 3]; landmarks [68, 2]: pixel x and y in the order of landmarks.landmarks."""
 
     image: NDArray[np.uint8]
     landmarks: Floats
@@ -104,7 +104,7 @@ def render(person: Person, resolution: int, *, supersample: int = 2) -> Portrait
         _cover_with_glass(picture, canvas, worn_mesh(piece, posture, EXTRA), piece, lamps, sky, camera)
     face = (surface.part == Part.SKIN) & (surface.rest[:, 2] > FACE_Z)
     image = developed(picture, exposure(person, diffuse[face], tone_colour(person)), person, supersample)
-    return Portrait(image, camera.project(landmarks(own))[:, :2] / supersample)
+    return Portrait(image, seen_landmarks(camera.project(own)[:, :2]) / supersample)
 
 
 def _hair(person: Person, shape: Shape, resolution: int) -> list[Strands]:
