@@ -96,6 +96,15 @@ def from_json(cls: type[T], data: object, where: str = "") -> T:
     return cls(**values)
 
 
+def union_from_json(union: object, data: object, where: str) -> Any:
+    """The member of a union of config classes that the data's tag names ("architecture": "dcgan").
+
+    Raises:
+        UsageError: as from_json, and a tag of none of them.
+    """
+    return _convert(union, data, where)
+
+
 def override(config: T, assignments: Sequence[str]) -> T:
     """The config with each "a.b=c" applied; values are read as JSON, else as a bare string.
 

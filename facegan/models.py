@@ -21,7 +21,7 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
 from facegan.card import Card
-from facegan.config import UsageError, first_line, from_json, nearest, parse_json, to_json
+from facegan.config import UsageError, first_line, from_json, nearest, parse_json, to_json, union_from_json
 from facegan.files import write_atomically
 from facegan.networks import Generator, NetworkConfig, build_generator
 
@@ -142,7 +142,7 @@ def read_header(path: Path) -> tuple[NetworkConfig, Card]:
     except (KeyError, ValueError):
         raise UsageError(f"{path}: the model's metadata is damaged") from None
     try:
-        return from_json(NetworkConfig, config, "config"), from_json(Card, card, "card")
+        return union_from_json(NetworkConfig, config, "config"), from_json(Card, card, "card")
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 

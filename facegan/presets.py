@@ -107,7 +107,7 @@ class Run:
             raise UsageError(f"batch {self.batch}: must be a multiple of micro_batch {self.micro_batch}")
         if self.batch > MAX_BATCH:
             raise UsageError(f"batch {self.batch}: at most {MAX_BATCH:,}")
-        if isinstance(self.loss, WassersteinGP) and self.model.d_norm == "batch":
+        if isinstance(self.loss, WassersteinGP) and self.model.d_has_batch_norm:
             raise UsageError(
                 "loss wgan-gp: its penalty is of single images, which BatchNorm in D mixes; "
                 "add --set model.d_norm=layer (or none)"

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from facegan.networks.base import Discriminator, Generator
 from facegan.networks.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
+from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 
 __all__ = ["Discriminator", "Generator", "NetworkConfig", "build_discriminator", "build_generator"]
 
-NetworkConfig = DCGANConfig  # a union as soon as there is a second architecture
-
-_NETWORKS: dict[str, tuple[type[DCGANGenerator], type[DCGANDiscriminator]]] = {
-    "dcgan": (DCGANGenerator, DCGANDiscriminator),
-}
+NetworkConfig = DCGANConfig | StyleGAN2Config
 
 
 def build_generator(config: NetworkConfig) -> Generator:
     """A generator with fresh weights (drawn from torch's global generator)."""
-    return _NETWORKS[config.architecture][0](config)
+    if isinstance(config, StyleGAN2Config):
+        return StyleGAN2Generator(config)
+    return DCGANGenerator(config)
 
 
 def build_discriminator(config: NetworkConfig) -> Discriminator:
     """A discriminator with fresh weights (drawn from torch's global generator)."""
-    return _NETWORKS[config.architecture][1](config)
+    if isinstance(config, StyleGAN2Config):
+        return StyleGAN2Discriminator(config)
+    return DCGANDiscriminator(config)

@@ -8,6 +8,7 @@ Seeds, truncation, mixing, interpolation, editing and serving are written once, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -35,8 +36,18 @@ class Generator(nn.Module, ABC):
         """z [N, z_dim] -> w [N, num_ws, w_dim]."""
 
     @abstractmethod
-    def synthesis(self, w: Tensor, noise: str = "const", stage: object = None) -> Tensor:
-        """w [N, num_ws, w_dim] -> image [N, channels, resolution, resolution], float32."""
+    def synthesis(self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: object = None) -> Tensor:
+        """w [N, num_ws, w_dim] -> image [N, channels, resolution, resolution], float32.
+
+        noise: "const", "random", "none", or one map [N, 1, H, W] for each of `noise_shapes()`.
+        """
+
+    def noise_shapes(self) -> list[tuple[int, int, int]]:
+        """The shape [1, H, W] of one image's noise map of each layer that has one."""
+        return []
+
+    def track(self, w_mean: Tensor) -> None:
+        """Moves w_avg towards the mean w [w_dim] of a training batch, where the architecture keeps it so."""
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z [N, z_dim] -> image [N, channels, resolution, resolution], float32."""

@@ -15,6 +15,7 @@ D returns the logit; the sigmoid is part of the loss.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -56,6 +57,11 @@ class DCGANConfig:
             raise UsageError(
                 f"{widest} channels at 4x4 pixels: at most {MAX_CHANNELS}; use fewer base channels"
             )
+
+    @property
+    def d_has_batch_norm(self) -> bool:
+        """Whether D's logit of an image depends on all others of its batch."""
+        return self.d_norm == "batch"
 
 
 class ConvT4(nn.Module):
@@ -190,7 +196,7 @@ class DCGANGenerator(Generator):
         require_shape("z", z, None, self.z_dim)
         return z[:, None, :]
 
-    def synthesis(self, w: Tensor, noise: str = "const", stage: object = None) -> Tensor:
+    def synthesis(self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: object = None) -> Tensor:
         """w [N, 1, z_dim] -> image, float32. A DCGAN has no noise inputs: `noise` has no effect."""
         require_shape("w", w, None, 1, self.z_dim)
         x = w[:, 0, :, None, None].to(self.compute_dtype)  # [N, z_dim, 1, 1]

@@ -1,0 +1,259 @@
+"""What two or more architectures share: equalised layers, resampling, modulated convolution, minibatch std.
+
+    Dense, Conv            weights N(0, 1), scaled by 1 / sqrt(fan_in) when used (Karras 2018, sec. 4.1)
+    upsample, downsample   by 2 with the binomial filter [1, 3, 3, 1]
+    convolve_up, _down     a 3x3 convolution together with that resampling, in several forms that are equal
+    ModulatedConv          scale in, convolve, scale out (Karras et al. 2020, sec. 2.2, eq. 1-3)
+    minibatch_std          a map of how much a group's images differ (Karras et al. 2018, sec. 3)
+
+Letters: N images, I and O channels in and out, H and W pixels, k taps.
+Weights are float32; convolutions run in the input's type.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LEAKY_SLOPE = 0.2
+ACTIVATION_GAIN = math.sqrt(2)  # keeps the second moment through a leaky ReLU, nearly
+EPS = 1e-8
+
+UpForm = Literal["split", "composite", "polyphase"]
+DownForm = Literal["split", "composite"]
+UP_FORMS: tuple[UpForm, ...] = get_args(UpForm)
+DOWN_FORMS: tuple[DownForm, ...] = get_args(DownForm)
+
+
+def normalize_second_moment(x: Tensor) -> Tensor:
+    """x [N, D] scaled to a mean square of 1 over D."""
+    return x * (x.square().mean(dim=1, keepdim=True) + EPS).rsqrt()
+
+
+class Dense(nn.Module):
+    """x [N, I] -> x W^T + b [N, O], float32, with an equalised learning rate; lrelu: sqrt(2) lrelu_0.2 of it.
+
+    `lr_multiplier` m slows learning: weights are stored 1/m times as large and used m times smaller.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        lrelu: bool = False,
+        lr_multiplier: float = 1.0,
+        bias: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([out_features], bias))
+        self.lrelu, self.bias_gain = lrelu, lr_multiplier
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.addmm(self.bias * self.bias_gain, x, (self.weight * self.weight_gain).t())
+        return F.leaky_relu(x, LEAKY_SLOPE) * ACTIVATION_GAIN if self.lrelu else x
+
+
+def activate(x: Tensor, bias: Tensor | None, gain: float = 1.0, clamp: float | None = None) -> Tensor:
+    """gain sqrt(2) lrelu_0.2(x + bias) for x [N, C, H, W] and bias [C], then within +-clamp gain.
+
+    The gains are taken into what is small: lrelu(g x) = g lrelu(x) for g > 0.
+    """
+    gain_here = gain * ACTIVATION_GAIN
+    if bias is not None:
+        x = x + bias.to(x.dtype)[:, None, None]
+    x = F.leaky_relu(x, LEAKY_SLOPE) * gain_here
+    return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
+
+
+# ---- FIR resampling
+
+
+def fir(device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The filter [4]: [1, 3, 3, 1] / 8."""
+    return torch.tensor([0.125, 0.375, 0.375, 0.125], device=device, dtype=dtype)
+
+
+def smooth(x: Tensor, pad: int) -> Tensor:
+    """x [N, C, H, W] padded with `pad` zeros all around and filtered -> [N, C, H + 2 pad - 3, W + 2 pad - 3].
+
+    [1, 3, 3, 1] is three times a mean of two neighbours, along both axes.
+    """
+    x = F.avg_pool2d(F.pad(x, [pad] * 4), 2, stride=1)
+    return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1), 2, stride=1)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """x [N, C, H, W] -> [N, C, 2H, 2W]: zeros between the pixels, then the filter with gain 4.
+
+    Along one axis out[2i] = (x[i-1] + 3 x[i]) / 4 and out[2i+1] = (3 x[i] + x[i+1]) / 4, with zeros outside.
+    """
+    for dim in (2, 3):
+        before, after = F.pad(x, _one(dim, first=True)), F.pad(x, _one(dim, first=False))
+        size = x.shape[dim]
+        even = 0.25 * before.narrow(dim, 0, size) + 0.75 * x
+        odd = 0.75 * x + 0.25 * after.narrow(dim, 1, size)
+        x = torch.stack([even, odd], dim=dim + 1).flatten(dim, dim + 1)
+    return x
+
+
+def _one(dim: int, *, first: bool) -> list[int]:
+    """F.pad's sizes for one zero before or after along an axis of [N, C, H, W]."""
+    ends = [int(first), int(not first)]
+    return [0, 0, *ends] if dim == 2 else [*ends, 0, 0]
+
+
+def downsample(x: Tensor) -> Tensor:
+    """x [N, C, H, W] -> [N, C, H/2, W/2]: the filter with one zero around, then every second pixel."""
+    x = F.avg_pool2d(F.avg_pool2d(F.pad(x, [1] * 4), 2, stride=1), 2, stride=1)
+    return F.avg_pool2d(x, 2, stride=2)
+
+
+# ---- convolutions that resample
+
+
+def convolve_up(x: Tensor, weight: Tensor, form: UpForm = "split") -> Tensor:
+    """x [N, I, H, W], weight [O, I, 3, 3] -> [N, O, 2H, 2W]: a transposed convolution, then the filter.
+
+    split      as it is defined: the fewest multiplications
+    composite  one transposed convolution with the 6x6 kernel that both make
+    polyphase  one 3x3 convolution to four times the channels, whose pixels are shuffled
+    """
+    if form == "split":
+        return smooth(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), pad=1) * 4
+    kernel = up_kernel(weight).to(x.dtype)
+    if form == "composite":
+        return F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2, padding=2)
+    out_channels, in_channels = weight.shape[:2]
+    # the output at 2i + a sees input i + t through tap a + 2 - 2t: t = -1, 0, 1 takes a + 4, a + 2, a
+    phases = torch.stack(
+        [kernel[:, :, a::2, b::2].flip(2, 3) for a in (0, 1) for b in (0, 1)], dim=1
+    )  # [O, 4, I, 3, 3]
+    x = F.conv2d(x, phases.reshape(4 * out_channels, in_channels, 3, 3), padding=1)
+    return F.pixel_shuffle(x, 2)
+
+
+def convolve_down(x: Tensor, weight: Tensor, form: DownForm = "split") -> Tensor:
+    """x [N, I, H, W], weight [O, I, 3, 3] -> [N, O, H/2, W/2]: the filter, then a stride-2 convolution.
+
+    split      as it is defined
+    composite  one stride-2 convolution with the 6x6 kernel that both make
+    """
+    if form == "split":
+        return F.conv2d(smooth(x, pad=2), weight, stride=2)
+    return F.conv2d(x, down_kernel(weight).to(x.dtype), stride=2, padding=2)
+
+
+def up_kernel(weight: Tensor) -> Tensor:
+    """The 6x6 kernel [O, I, 6, 6] of a 3x3 one [O, I, 3, 3] and the filter with gain 4."""
+    return _with_filter(weight) * 4
+
+
+def down_kernel(weight: Tensor) -> Tensor:
+    """The 6x6 kernel [O, I, 6, 6] of the filter and a 3x3 one [O, I, 3, 3]."""
+    return _with_filter(weight)
+
+
+def _with_filter(weight: Tensor) -> Tensor:
+    """The full convolution of a kernel [O, I, k, k] with the filter -> [O, I, k + 3, k + 3], float32."""
+    out_channels, in_channels, size = weight.shape[:3]
+    taps = torch.outer(fir(weight.device), fir(weight.device))[
+        None, None
+    ]  # symmetric: flipping changes nothing
+    flat = weight.float().reshape(out_channels * in_channels, 1, size, size)
+    return F.conv2d(flat, taps, padding=3).view(out_channels, in_channels, size + 3, size + 3)
+
+
+# ---- layers
+
+
+class Conv(nn.Module):
+    """x [N, I, H, W] -> [N, O, H', W'], an equalised convolution; down and up resample with the filter.
+
+    Without bias it is linear times `gain`; with bias the activation follows: see `activate`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int,
+        *,
+        bias: bool = True,
+        down: bool = False,
+        up: bool = False,
+        gain: float = 1.0,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.weight_gain = 1 / math.sqrt(in_channels * size * size)
+        self.down, self.up, self.gain, self.clamp = down, up, gain, clamp
+        self.form: DownForm = "split"
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = self.weight.shape[2]
+        gain = self.weight_gain * (self.gain if self.bias is None else 1.0)
+        weight = (self.weight * gain).to(x.dtype)
+        if self.down and size == 1:
+            x = F.conv2d(downsample(x), weight)
+        elif self.down:
+            x = convolve_down(x, weight, self.form)
+        else:
+            x = F.conv2d(x, weight, padding=size // 2)
+            x = upsample(x) if self.up else x
+        return x if self.bias is None else activate(x, self.bias, self.gain, self.clamp)
+
+
+class ModulatedConv(nn.Module):
+    """x [N, I, H, W], styles [N, I] -> [N, O, H', W']: a convolution whose input channels each image scales.
+
+    The textbook form makes N kernels w[n, o, i, k] = styles[n, i] weight[o, i, k], demodulated to unit norm.
+    Scaling commutes with convolution, so one plain convolution does for the batch: x * styles, convolved,
+    times the demodulation d[n, o] = rsqrt(sum_i styles[n, i]^2 sum_k weight[o, i, k]^2 + eps).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
+        self.up = up
+        self.form: UpForm = "split"
+
+    def demodulation(self, styles: Tensor) -> Tensor:
+        """d [N, O] of styles [N, I], float32."""
+        energy = self.weight.square().sum(dim=(2, 3))  # [O, I]
+        return (styles.square() @ energy.t() + EPS).rsqrt()
+
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        """The convolution without the demodulation."""
+        x = x * styles.to(x.dtype)[:, :, None, None]
+        weight = self.weight.to(x.dtype)
+        if self.up:
+            return convolve_up(x, weight, self.form)
+        return F.conv2d(x, weight, padding=weight.shape[2] // 2)
+
+
+def minibatch_std(x: Tensor, group: int) -> Tensor:
+    """x [N, C, H, W] with one more channel -> [N, C + 1, H, W]: how much the images of a group differ.
+
+    The standard deviation over G = min(group, N) images at each pixel and channel, its mean over pixels
+    and channels; images n, n + N/G, n + 2N/G ... are a group.
+
+    Raises:
+        ValueError: N is not a multiple of G.
+    """
+    count, channels, height, width = x.shape
+    size = min(group, count)
+    if count % size:
+        raise ValueError(f"batch {count}: need a multiple of the minibatch-std group {size}")
+    y = x.float().reshape(size, count // size, channels, height, width)  # [G, N/G, C, H, W]
+    deviation = (y.var(dim=0, unbiased=False) + EPS).sqrt().mean(dim=(1, 2, 3))  # [N/G]
+    channel = deviation.repeat(size)[:, None, None, None].expand(count, 1, height, width)
+    return torch.cat([x, channel.to(x.dtype)], dim=1)

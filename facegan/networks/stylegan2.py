@@ -1,0 +1,387 @@
+"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958), in the form of StyleGAN2-ADA (arXiv 2006.06676).
+
+    z --normalise--> 8 x Dense lrelu --> w --> [w_1 ... w_L]         mapping
+    const 4x4 -> conv -> 8x8: up-conv, conv -> 16x16: up-conv, conv ..synthesis; each layer by its own w:
+                  |             |                |                    modulated 3x3 convolution, demodulated,
+                RGB --up2--> + RGB --up2-->    + RGB --> image          + noise, + bias, lrelu
+    image -> fromRGB -> residual blocks, each halves -> 4x4: minibatch std, conv, Dense, Dense -> logit      D
+
+Architectures (sec. 4.1, fig. 7): `skip` sums an RGB picture of every resolution, `resnet` sums features,
+`orig` does neither.
+
+Differs from the official code by rounding only: one convolution serves the whole batch (see
+ops.ModulatedConv), and bfloat16, where it is asked for, needs no pre-normalisation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facegan.config import UsageError
+from facegan.networks.base import Discriminator, Generator, require_shape
+from facegan.networks.ops import (
+    ACTIVATION_GAIN,
+    LEAKY_SLOPE,
+    Conv,
+    Dense,
+    ModulatedConv,
+    downsample,
+    minibatch_std,
+    normalize_second_moment,
+    upsample,
+)
+
+Architecture = Literal["orig", "skip", "resnet"]
+RESIDUAL_GAIN = math.sqrt(0.5)  # of both branches: keeps the variance of their sum
+MAX_CHANNELS = 1024  # bounds what a model file can make us allocate
+MAX_MAPPING_LAYERS = 16
+
+
+@dataclass(frozen=True)
+class StyleGAN2Config:
+    """The shape of both networks; channels at resolution r are min(channel_base / r, channel_max)."""
+
+    architecture: Literal["stylegan2"] = "stylegan2"
+    resolution: int = 64
+    channels: int = 3
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+    mapping_lr_multiplier: float = 0.01
+    channel_base: int = 16_384
+    channel_max: int = 512
+    g_architecture: Architecture = "skip"
+    d_architecture: Architecture = "resnet"
+    minibatch_std_group: int = 4
+    conv_clamp: float | None = None  # 256 in the official float16 networks
+    w_avg_beta: float = 0.998
+
+    def __post_init__(self) -> None:
+        if self.resolution not in (8, 16, 32, 64, 128, 256, 512, 1024):
+            raise UsageError(f"StyleGAN2 resolution {self.resolution}: a power of two from 8 to 1024")
+        if self.channels not in (1, 3, 4):
+            raise UsageError(f"channels {self.channels}: 1 (grey), 3 (RGB) or 4 (RGBA)")
+        bounds = {
+            "z_dim": 1024,
+            "w_dim": 1024,
+            "mapping_layers": MAX_MAPPING_LAYERS,
+            "channel_max": MAX_CHANNELS,
+            "channel_base": 2**17,
+            "minibatch_std_group": 64,
+        }
+        for name, most in bounds.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise UsageError(f"{name} {getattr(self, name)}: 1 to {most}")
+        if self.channel_base < self.resolution:
+            raise UsageError(
+                f"channel_base {self.channel_base}: at least the resolution, {self.resolution}, or the last "
+                "layer has no channels"
+            )
+        if self.conv_clamp is not None and self.conv_clamp <= 0:
+            raise UsageError(f"conv_clamp {self.conv_clamp}: above 0, or null for none")
+        if not (0 <= self.w_avg_beta < 1 and 0 < self.mapping_lr_multiplier <= 1):
+            raise UsageError(
+                f"w_avg_beta {self.w_avg_beta}: 0 or more, below 1; "
+                f"mapping_lr_multiplier {self.mapping_lr_multiplier}: above 0, at most 1"
+            )
+
+    def width(self, resolution: int) -> int:
+        """Channels of the feature maps at a resolution."""
+        return min(self.channel_base // resolution, self.channel_max)
+
+    @property
+    def d_has_batch_norm(self) -> bool:
+        """Never: minibatch std mixes a group's images too, but only through one feature map."""
+        return False
+
+    @property
+    def resolutions(self) -> list[int]:
+        """4, 8, ... resolution."""
+        return [2**k for k in range(2, self.resolution.bit_length())]
+
+
+# ---- generator
+
+
+class Mapping(nn.Module):
+    """z [N, z_dim] -> w [N, w_dim]: normalised, then dense layers that learn 100 times slower (sec. 2)."""
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        sizes = [config.z_dim, *[config.w_dim] * config.mapping_layers]
+        for index in range(config.mapping_layers):
+            layer = Dense(
+                sizes[index], sizes[index + 1], lrelu=True, lr_multiplier=config.mapping_lr_multiplier
+            )
+            self.add_module(f"fc{index}", layer)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = normalize_second_moment(z)
+        for layer in self.children():
+            x = layer(x)
+        return x
+
+
+class SynthesisLayer(nn.Module):
+    """x [N, I, H, W], w [N, w_dim] -> [N, O, H', W']: modulated convolution, noise, bias, lrelu (fig. 2)."""
+
+    noise_const: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        resolution: int,
+        config: StyleGAN2Config,
+        *,
+        up: bool = False,
+    ) -> None:
+        super().__init__()
+        self.resolution, self.clamp = resolution, config.conv_clamp
+        self.affine = Dense(config.w_dim, in_channels, bias=1.0)
+        self.conv = ModulatedConv(in_channels, out_channels, 3, up=up)
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+
+    def forward(self, x: Tensor, w: Tensor, noise: str | Tensor, gain: float = 1.0) -> Tensor:
+        """noise: "const", "random", "none", or a map [N, 1, H', W']."""
+        gain = gain * ACTIVATION_GAIN
+        styles = self.affine(w)
+        scale = self.conv.demodulation(styles) * gain  # [N, O]; g lrelu(x) = lrelu(g x)
+        shift = self.bias[:, None, None] * gain  # [O, 1, 1]
+        amount = self._noise(noise, len(x), x.device)
+        if amount is not None:
+            shift = shift + amount * (self.noise_strength * gain)  # [N or 1, O, H', W']
+        x = self.conv(x, styles)
+        x = torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype)[:, :, None, None])
+        x = F.leaky_relu(x, LEAKY_SLOPE)
+        limit = None if self.clamp is None else self.clamp * gain / ACTIVATION_GAIN
+        return x if limit is None else x.clamp(-limit, limit)
+
+    def _noise(self, noise: str | Tensor, count: int, device: torch.device) -> Tensor | None:
+        if isinstance(noise, Tensor):
+            return noise
+        if noise == "random":
+            return torch.randn(count, 1, self.resolution, self.resolution, device=device)
+        return None if noise == "none" else self.noise_const[None, None]
+
+
+class ToRGB(nn.Module):
+    """x [N, I, H, W], w [N, w_dim] -> picture [N, channels, H, W], float32; modulated, not demodulated."""
+
+    def __init__(self, in_channels: int, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.affine = Dense(config.w_dim, in_channels, bias=1.0)
+        self.conv = ModulatedConv(in_channels, config.channels, 1)
+        self.bias = nn.Parameter(torch.zeros(config.channels))
+        self.weight_gain, self.clamp = 1 / math.sqrt(in_channels), config.conv_clamp
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        picture: Tensor = self.conv(x, self.affine(w) * self.weight_gain).float()
+        picture = picture + self.bias[:, None, None]
+        return picture if self.clamp is None else picture.clamp(-self.clamp, self.clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: up-convolution (not at 4x4), convolution, and a picture if the architecture has one."""
+
+    def __init__(self, resolution: int, config: StyleGAN2Config) -> None:
+        super().__init__()
+        width, kind = config.width(resolution), config.g_architecture
+        self.first, self.last = resolution == 4, resolution == config.resolution
+        if self.first:
+            self.const = nn.Parameter(torch.randn(width, 4, 4))
+        else:
+            below = config.width(resolution // 2)
+            self.conv0 = SynthesisLayer(below, width, resolution, config, up=True)
+            if kind == "resnet":
+                self.skip = Conv(below, width, 1, bias=False, up=True, gain=RESIDUAL_GAIN)
+        self.conv1 = SynthesisLayer(width, width, resolution, config)
+        self.has_picture = kind == "skip" or self.last
+        self.residual = kind == "resnet" and not self.first
+        if self.has_picture:
+            self.torgb = ToRGB(width, config)
+        self.num_convs = 1 if self.first else 2
+
+    def forward(
+        self,
+        x: Tensor | None,
+        picture: Tensor | None,
+        ws: Tensor,
+        noise: Sequence[str | Tensor],
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor | None]:
+        """ws [N, num_convs + 1, w_dim]: one a convolution, then the picture's."""
+        if x is None:
+            x = self.const.to(dtype).expand(len(ws), -1, -1, -1)
+            x = self.conv1(x, ws[:, 0], noise[0])
+        else:
+            gain = RESIDUAL_GAIN if self.residual else 1.0
+            beside = self.skip(x) if self.residual else None
+            x = self.conv0(x, ws[:, 0], noise[0])
+            x = self.conv1(x, ws[:, 1], noise[1], gain)
+            x = x if beside is None else x + beside
+        if picture is not None:
+            picture = upsample(picture)
+        if self.has_picture:
+            own = self.torgb(x, ws[:, self.num_convs])
+            picture = own if picture is None else picture + own
+        return x, picture
+
+
+class Synthesis(nn.Module):
+    """The blocks b4, b8, ... of the synthesis network."""
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        for resolution in config.resolutions:
+            self.add_module(f"b{resolution}", SynthesisBlock(resolution, config))
+
+    def blocks(self) -> list[SynthesisBlock]:
+        """b4, b8, ..."""
+        return [block for block in self.children() if isinstance(block, SynthesisBlock)]
+
+
+class StyleGAN2Generator(Generator):
+    """z [N, z_dim] -> image [N, channels, resolution, resolution]; unbounded, about -1 .. 1.
+
+    L = num_ws = 2 log2(resolution) - 2: layer l is styled by w[:, l]; a block's picture by the w of the next
+    block's first layer, the last one's by the last.
+    """
+
+    has_noise = True
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__(
+            z_dim=config.z_dim,
+            w_dim=config.w_dim,
+            num_ws=2 * len(config.resolutions),
+            resolution=config.resolution,
+            channels=config.channels,
+        )
+        self.w_avg_beta = config.w_avg_beta
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        self.map, self.net = Mapping(config), Synthesis(config)
+
+    def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [N, z_dim] -> w [N, num_ws, w_dim], the same w for every layer."""
+        require_shape("z", z, None, self.z_dim)
+        w: Tensor = self.map(z)
+        return w[:, None].expand(-1, self.num_ws, -1)
+
+    @torch.no_grad()
+    def track(self, w_mean: Tensor) -> None:
+        """Moves w_avg towards the mean w [w_dim] of a batch."""
+        self.w_avg.lerp_(w_mean, 1 - self.w_avg_beta)
+
+    def synthesis(self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: object = None) -> Tensor:
+        """w [N, num_ws, w_dim] -> image, float32.
+
+        noise: "const", "random" (torch's global generator), "none", or one map a layer: `noise_shapes`.
+        """
+        require_shape("w", w, None, self.num_ws, self.w_dim)
+        maps: list[str | Tensor] = (
+            [noise] * len(self.noise_shapes()) if isinstance(noise, str) else list(noise)
+        )
+        x: Tensor | None = None
+        picture: Tensor | None = None
+        start = 0
+        for block in self.net.blocks():
+            ws = w[:, start : start + block.num_convs + 1]
+            x, picture = block(x, picture, ws, maps[start : start + block.num_convs], self.compute_dtype)
+            start += block.num_convs
+        assert picture is not None
+        return picture
+
+    def noise_shapes(self) -> list[tuple[int, int, int]]:
+        """The shape [1, H, W] of one image's noise map of each layer."""
+        layers = [m for m in self.net.modules() if isinstance(m, SynthesisLayer)]
+        return [(1, layer.resolution, layer.resolution) for layer in layers]
+
+
+# ---- discriminator
+
+
+class DiscriminatorBlock(nn.Module):
+    """One resolution: [picture in,] convolution, convolution that halves, and what the architecture adds."""
+
+    def __init__(self, resolution: int, config: StyleGAN2Config) -> None:
+        super().__init__()
+        width, next_width = config.width(resolution), config.width(resolution // 2)
+        kind, clamp = config.d_architecture, config.conv_clamp
+        self.takes_picture = kind == "skip" or resolution == config.resolution
+        self.halves_picture, self.residual = kind == "skip", kind == "resnet"
+        if self.takes_picture:
+            self.fromrgb = Conv(config.channels, width, 1, clamp=clamp)
+        self.conv0 = Conv(width, width, 3, clamp=clamp)
+        gain = RESIDUAL_GAIN if self.residual else 1.0
+        self.conv1 = Conv(width, next_width, 3, down=True, gain=gain, clamp=clamp)
+        if self.residual:
+            self.skip = Conv(width, next_width, 1, bias=False, down=True, gain=RESIDUAL_GAIN)
+
+    def forward(self, x: Tensor | None, picture: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if picture is not None:
+            seen = self.fromrgb(picture)
+            x = seen if x is None else x + seen
+        assert x is not None
+        beside = self.skip(x) if self.residual else None
+        x = self.conv1(self.conv0(x))
+        x = x if beside is None else x + beside
+        return x, downsample(picture) if self.halves_picture and picture is not None else None
+
+
+class Epilogue(nn.Module):
+    """x [N, C, 4, 4] -> logit [N], float32: minibatch std, convolution, two dense layers."""
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        width = config.width(4)
+        self.group = config.minibatch_std_group
+        self.takes_picture = config.d_architecture == "skip"
+        if self.takes_picture:
+            self.fromrgb = Conv(config.channels, width, 1)
+        self.conv = Conv(width + 1, width, 3, clamp=config.conv_clamp)
+        self.fc = Dense(width * 16, width, lrelu=True)
+        self.out = Dense(width, 1)
+
+    def forward(self, x: Tensor, picture: Tensor | None) -> Tensor:
+        x = x.float()
+        if picture is not None:
+            x = x + self.fromrgb(picture.float())
+        x = self.conv(minibatch_std(x, self.group))
+        logit: Tensor = self.out(self.fc(x.flatten(1)))
+        return logit[:, 0]
+
+
+class StyleGAN2Discriminator(Discriminator):
+    """image [N, channels, resolution, resolution] -> logit [N].
+
+    Minibatch std makes a logit depend on its group: show it real and fake images in separate calls.
+    """
+
+    def __init__(self, config: StyleGAN2Config) -> None:
+        super().__init__()
+        self.image_shape = (config.channels, config.resolution, config.resolution)
+        for resolution in config.resolutions[:0:-1]:
+            self.add_module(f"b{resolution}", DiscriminatorBlock(resolution, config))
+        self.b4 = Epilogue(config)
+
+    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+        """image [N, C, H, W] -> logit [N], float32."""
+        require_shape("image", image, None, *self.image_shape)
+        x: Tensor | None = None
+        picture: Tensor | None = image.to(self.compute_dtype)
+        for block in self.children():
+            if isinstance(block, DiscriminatorBlock):
+                x, picture = block(x, picture)
+        assert x is not None
+        logit: Tensor = self.b4(x, picture)
+        return logit

@@ -1,0 +1,158 @@
+"""Resampling and modulated convolutions: every fast form against the definition, written out the slow way."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from facegan.networks.ops import (
+    DOWN_FORMS,
+    UP_FORMS,
+    Conv,
+    Dense,
+    DownForm,
+    ModulatedConv,
+    UpForm,
+    activate,
+    convolve_down,
+    convolve_up,
+    downsample,
+    minibatch_std,
+    normalize_second_moment,
+    upsample,
+)
+
+FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])).double() / 64
+
+
+def upfirdn(x: Tensor, up: int, down: int, pad: tuple[int, int, int, int], gain: float = 1.0) -> Tensor:
+    """Zeros between, padding (left, right, top, bottom), convolution with FILTER, every down-th pixel."""
+    count, channels, height, width = x.shape
+    spread = x.new_zeros(count, channels, height, up, width, up)
+    spread[:, :, :, 0, :, 0] = x
+    padded = F.pad(spread.reshape(count, channels, height * up, width * up), pad)
+    taps = (FILTER * gain).flip(0, 1).expand(channels, 1, 4, 4)  # a true convolution
+    return F.conv2d(padded, taps, groups=channels)[:, :, ::down, ::down]
+
+
+def images(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("size", [4, 6])
+def test_upsampling_is_zero_insertion_and_the_filter(size: int) -> None:
+    x = images(2, 3, size, size + 2)
+    assert torch.allclose(upsample(x), upfirdn(x, 2, 1, (2, 1, 2, 1), gain=4))
+
+
+def test_downsampling_is_the_filter_and_every_second_pixel() -> None:
+    x = images(2, 3, 8, 6)
+    assert torch.allclose(downsample(x), upfirdn(x, 1, 2, (1, 1, 1, 1)))
+
+
+def test_resampling_keeps_a_flat_picture_flat_inside() -> None:
+    flat = torch.ones(1, 1, 8, 8)
+    assert torch.allclose(upsample(flat)[..., 1:-1, 1:-1], torch.ones(14, 14))
+    assert torch.allclose(downsample(flat)[..., 1:-1, 1:-1], torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("form", UP_FORMS)
+def test_up_convolution_is_filtered_upsampling_and_a_valid_correlation_with_the_flipped_kernel(
+    form: UpForm,
+) -> None:
+    x, weight = images(2, 3, 5, 7), images(4, 3, 3, 3, seed=1)
+    wide = upfirdn(x, 2, 1, (3, 2, 3, 2), gain=4)
+    expected = F.conv2d(wide, weight.flip(2, 3))
+    tolerance = 1e-5 if form != "split" else 1e-10  # the other forms' kernels are made in float32
+    assert torch.allclose(convolve_up(x, weight, form), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("form", DOWN_FORMS)
+def test_down_convolution_is_the_filter_and_a_strided_correlation(form: DownForm) -> None:
+    x, weight = images(2, 3, 8, 6), images(4, 3, 3, 3, seed=1)
+    expected = F.conv2d(upfirdn(x, 1, 1, (2, 2, 2, 2)), weight, stride=2)
+    assert torch.allclose(convolve_down(x, weight, form), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_scaling_in_and_out_equals_a_kernel_for_each_image(up: bool) -> None:
+    torch.manual_seed(0)
+    layer = ModulatedConv(3, 5, 3, up=up).double()
+    x, styles = images(4, 3, 6, 6), images(4, 3, seed=2) + 1
+    fast = layer(x, styles) * layer.demodulation(styles)[:, :, None, None]
+    kernels = layer.weight[None] * styles[:, None, :, None, None]  # [N, O, I, k, k]
+    kernels = kernels * (kernels.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+    one_by_one = [
+        convolve_up(image[None], kernel) if up else F.conv2d(image[None], kernel, padding=1)
+        for image, kernel in zip(x, kernels, strict=True)
+    ]
+    assert torch.allclose(fast, torch.cat(one_by_one))
+
+
+def test_demodulated_weights_have_unit_norm() -> None:
+    torch.manual_seed(0)
+    layer, styles = ModulatedConv(7, 5, 3), torch.randn(4, 7)
+    kernels = (
+        layer.weight[None]
+        * styles[:, None, :, None, None]
+        * layer.demodulation(styles)[:, :, None, None, None]
+    )
+    assert torch.allclose(kernels.square().sum(dim=(2, 3, 4)), torch.ones(4, 5), atol=1e-5)
+
+
+def test_a_dense_layer_scales_weights_and_bias_at_run_time() -> None:
+    layer, x = Dense(6, 4, lrelu=True, lr_multiplier=0.01, bias=2.0), torch.randn(3, 6)
+    line = x @ (layer.weight * 0.01 / math.sqrt(6)).t() + layer.bias * 0.01
+    assert torch.allclose(layer(x), F.leaky_relu(line, 0.2) * math.sqrt(2), atol=1e-6)
+    assert layer.weight.std() > 50  # stored 1 / lr_multiplier as large
+
+
+def test_equalised_layers_keep_unit_variance_at_the_start() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 256)
+    assert Dense(256, 256)(x).std().item() == pytest.approx(1, abs=0.05)
+    maps = torch.randn(8, 128, 8, 8)
+    inner = Conv(128, 128, 3, bias=False)(maps)[..., 1:-1, 1:-1]
+    assert inner.std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_activation_clamps_after_its_gain() -> None:
+    x, bias = torch.tensor([-10.0, 1.0, 50.0]).reshape(1, 3, 1, 1), torch.tensor([0.0, 1.0, 0.0])
+    expected = torch.tensor([-2.0, 2.0, 50.0]) * math.sqrt(2) * 0.5
+    assert torch.allclose(activate(x, bias, 0.5).flatten(), expected)
+    assert torch.allclose(activate(x, bias, 0.5, clamp=4.0).flatten(), expected.clamp(-2, 2))
+
+
+def test_normalised_latents_have_a_mean_square_of_one() -> None:
+    assert torch.allclose(normalize_second_moment(torch.randn(5, 9) * 7).square().mean(dim=1), torch.ones(5))
+
+
+def test_minibatch_std_is_the_mean_deviation_of_strided_groups() -> None:
+    x = images(6, 3, 2, 2)
+    channel = minibatch_std(x, 3)[:, 3]
+    for first in (0, 1):  # images n, n + 2, n + 4
+        group = x[[first, first + 2, first + 4]]
+        expected = (group.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        assert torch.allclose(channel[[first, first + 2, first + 4]], expected.expand(3, 2, 2), atol=1e-6)
+
+
+def test_minibatch_std_takes_smaller_batches_whole_and_refuses_odd_ones() -> None:
+    assert minibatch_std(torch.randn(2, 3, 4, 4), 4).shape == (2, 4, 4, 4)
+    with pytest.raises(ValueError, match=r"batch 6: need a multiple of .* 4"):
+        minibatch_std(torch.randn(6, 3, 4, 4), 4)
+
+
+@pytest.mark.parametrize("form", UP_FORMS)
+def test_every_up_form_has_the_same_first_and_second_gradient(form: UpForm) -> None:
+    x, weight = images(1, 2, 3, 3).requires_grad_(), images(2, 2, 3, 3, seed=1).requires_grad_()
+    results = []
+    for kind in ("split", form):
+        (gradient,) = torch.autograd.grad(convolve_up(x, weight, kind).square().sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(gradient.square().sum(), weight)
+        results.append((gradient.detach(), second))
+    for slow, fast in zip(*results, strict=True):
+        assert torch.allclose(slow, fast, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,358 @@
+"""StyleGAN2 against a slow reference in the textbook's form, and the published parameter counts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from facegan.config import UsageError, to_json, union_from_json
+from facegan.networks import NetworkConfig, build_discriminator, build_generator
+from facegan.networks.stylegan2 import (
+    Architecture,
+    StyleGAN2Config,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+)
+
+ARCHITECTURES: tuple[Architecture, ...] = ("skip", "resnet", "orig")
+SHAPE: dict[str, Any] = {
+    "resolution": 16, "z_dim": 7, "w_dim": 6, "mapping_layers": 2, "channel_base": 128, "channel_max": 12,
+}  # fmt: skip
+FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
+
+
+def networks(**changes: Any) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator]:
+    """Small networks in which noise, biases and w_avg are not at their initial zeros."""
+    torch.manual_seed(0)
+    config = StyleGAN2Config(**(SHAPE | changes))
+    generator, discriminator = StyleGAN2Generator(config), StyleGAN2Discriminator(config)
+    with torch.no_grad():
+        for network in (generator, discriminator):
+            for name, parameter in network.named_parameters():
+                if name.endswith(("bias", "noise_strength")):
+                    parameter.add_(0.3 * torch.randn_like(parameter))
+        generator.w_avg.normal_()
+    return generator.eval(), discriminator.eval()
+
+
+# ---- the slow reference: one kernel an image, zeros between pixels, every gain where the paper has it
+
+
+def fir(x: Tensor, up: int, down: int, pad: tuple[int, int, int, int], gain: float = 1.0) -> Tensor:
+    count, channels, height, width = x.shape
+    spread = x.new_zeros(count, channels, height, up, width, up)
+    spread[:, :, :, 0, :, 0] = x
+    padded = F.pad(spread.reshape(count, channels, height * up, width * up), pad)
+    taps = (FILTER * gain).to(x).expand(channels, 1, 4, 4)
+    return F.conv2d(padded, taps, groups=channels)[:, :, ::down, ::down]
+
+
+def lrelu(x: Tensor, gain: float = 1.0) -> Tensor:
+    return F.leaky_relu(x, 0.2) * math.sqrt(2) * gain
+
+
+def dense(layer: Any, x: Tensor, lr_multiplier: float = 1.0) -> Tensor:
+    weight = layer.weight * lr_multiplier / math.sqrt(layer.weight.shape[1])
+    return F.linear(x, weight, layer.bias * lr_multiplier)
+
+
+def grouped(x: Tensor, kernels: Tensor) -> Tensor:
+    """x [N, I, H, W], a kernel for each image [N, O, I, k, k], as one convolution in N groups."""
+    count, outputs, inputs, size = kernels.shape[:4]
+    flat = x.reshape(1, count * inputs, *x.shape[2:])
+    flat = F.conv2d(
+        flat, kernels.reshape(count * outputs, inputs, size, size), padding=size // 2, groups=count
+    )
+    return flat.reshape(count, outputs, *flat.shape[2:])
+
+
+def reference_layer(layer: Any, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
+    styles = dense(layer.affine, w)
+    kernels = layer.conv.weight[None] * styles[:, None, :, None, None]
+    kernels = kernels * (kernels.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+    if layer.conv.up:
+        x = fir(x, 2, 1, (3, 2, 3, 2), gain=4)
+        images = [F.conv2d(i[None], k.flip(2, 3)) for i, k in zip(x, kernels, strict=True)]
+        x = torch.cat(images)
+    else:
+        x = grouped(x, kernels)
+    x = x + layer.noise_const * layer.noise_strength + layer.bias[:, None, None]
+    return lrelu(x, gain)
+
+
+def reference_rgb(layer: Any, x: Tensor, w: Tensor) -> Tensor:
+    styles = dense(layer.affine, w) / math.sqrt(layer.conv.weight.shape[1])
+    kernels = layer.conv.weight[None] * styles[:, None, :, None, None]
+    return grouped(x, kernels) + layer.bias[:, None, None]
+
+
+def reference_synthesis(g: StyleGAN2Generator, ws: Tensor, kind: Architecture) -> Tensor:
+    picture: Tensor | None = None
+    index, residual = 0, math.sqrt(0.5)
+    x = torch.empty(0)
+    for resolution in (4, 8, 16):
+        block: Any = getattr(g.net, f"b{resolution}")
+        if resolution == 4:
+            x = reference_layer(block.conv1, block.const.expand(len(ws), -1, -1, -1), ws[:, 0])
+            index = 1
+        else:
+            beside = None
+            if kind == "resnet":
+                weight = block.skip.weight / math.sqrt(block.skip.weight.shape[1])
+                beside = fir(F.conv2d(x, weight), 2, 1, (2, 1, 2, 1), gain=4) * residual
+            x = reference_layer(block.conv0, x, ws[:, index])
+            x = reference_layer(block.conv1, x, ws[:, index + 1], residual if kind == "resnet" else 1.0)
+            x = x if beside is None else x + beside
+            index += 2
+        if picture is not None:
+            picture = fir(picture, 2, 1, (2, 1, 2, 1), gain=4)
+        if kind == "skip" or resolution == 16:
+            own = reference_rgb(block.torgb, x, ws[:, index])
+            picture = own if picture is None else picture + own
+    assert picture is not None
+    return picture
+
+
+def reference_conv(layer: Any, x: Tensor, gain: float = 1.0) -> Tensor:
+    inputs, size = layer.weight.shape[1:3]
+    weight = layer.weight / math.sqrt(inputs * size * size)
+    if layer.down and size == 1:
+        x = F.conv2d(fir(x, 1, 2, (1, 1, 1, 1)), weight)
+    elif layer.down:
+        x = F.conv2d(fir(x, 1, 1, (2, 2, 2, 2)), weight, stride=2)
+    else:
+        x = F.conv2d(x, weight, padding=size // 2)
+    return x * gain if layer.bias is None else lrelu(x + layer.bias[:, None, None], gain)
+
+
+def reference_discriminator(d: StyleGAN2Discriminator, image: Tensor, kind: Architecture) -> Tensor:
+    residual = math.sqrt(0.5) if kind == "resnet" else 1.0
+    x: Tensor | None = None
+    for resolution in (16, 8):
+        block: Any = getattr(d, f"b{resolution}")
+        if kind == "skip" or resolution == 16:
+            seen = reference_conv(block.fromrgb, image)
+            x = seen if x is None else x + seen
+        assert x is not None
+        y = reference_conv(block.conv1, reference_conv(block.conv0, x), residual)
+        x = y + reference_conv(block.skip, x, residual) if kind == "resnet" else y
+        image = fir(image, 1, 2, (1, 1, 1, 1))
+    assert x is not None
+    last: Any = d.b4
+    if kind == "skip":
+        x = x + reference_conv(last.fromrgb, image)
+    groups = x.reshape(4, len(x) // 4, *x.shape[1:])
+    deviation = (groups - groups.mean(dim=0)).square().mean(dim=0).add(1e-8).sqrt().mean(dim=(1, 2, 3))
+    channel = deviation.repeat(4).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+    x = reference_conv(last.conv, torch.cat([x, channel], dim=1))
+    return dense(last.out, lrelu(dense(last.fc, x.flatten(1))))[:, 0]
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+# ---- tests
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_synthesis_equals_the_slow_reference(kind: Architecture) -> None:
+    generator, _ = networks(g_architecture=kind)
+    ws = torch.randn(3, generator.num_ws, generator.w_dim)
+    with torch.no_grad():
+        assert relative(generator.synthesis(ws), reference_synthesis(generator, ws, kind)) < 1e-5
+
+
+def test_mapping_equals_the_slow_reference() -> None:
+    generator, _ = networks()
+    z = torch.randn(3, generator.z_dim)
+    x = z / (z.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+    for layer in generator.map.children():
+        x = lrelu(dense(layer, x, 0.01))
+    w = generator.mapping(z)
+    assert w.shape == (3, generator.num_ws, generator.w_dim)
+    assert torch.allclose(w, x[:, None].expand_as(w), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_discriminator_equals_the_slow_reference(kind: Architecture) -> None:
+    _, discriminator = networks(d_architecture=kind)
+    image = torch.randn(8, 3, 16, 16)
+    with torch.no_grad():
+        assert relative(discriminator(image), reference_discriminator(discriminator, image, kind)) < 1e-5
+
+
+# counted on the official networks: millions of parameters of G and D
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "g_millions", "d_millions"),
+    [
+        ({"resolution": 1024, "channel_base": 32_768}, 30.37, 29.01),
+        ({"resolution": 256}, 24.77, 24.00),
+        ({"resolution": 64}, 23.8, 23.4),
+        ({"resolution": 64, "channel_base": 8192}, 19.0, 18.9),
+    ],
+)
+def test_published_shapes_have_the_published_parameter_counts(
+    shape: dict[str, int], g_millions: float, d_millions: float
+) -> None:
+    config = StyleGAN2Config(**shape)  # type: ignore[arg-type]
+    for network, expected in (
+        (StyleGAN2Generator(config), g_millions),
+        (StyleGAN2Discriminator(config), d_millions),
+    ):
+        millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+        assert millions == pytest.approx(expected, abs=0.051 if expected * 10 % 1 < 1e-6 else 0.0051)
+
+
+@pytest.mark.parametrize(("resolution", "num_ws"), [(8, 4), (64, 10), (256, 14)])
+def test_every_resolution_has_two_styles(resolution: int, num_ws: int) -> None:
+    config = StyleGAN2Config(resolution=resolution, channel_base=resolution, channel_max=4, w_dim=4, z_dim=4)
+    assert StyleGAN2Generator(config).num_ws == num_ws
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_every_parameter_gets_a_gradient(kind: Architecture) -> None:
+    generator, discriminator = networks(g_architecture=kind, d_architecture=kind)
+    generator.train(), discriminator.train()
+    logits = discriminator(generator.synthesis(generator.mapping(torch.randn(4, 7)), "random"))
+    F.softplus(-logits).sum().backward()
+    for network in (generator, discriminator):
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            # the first layer's noise cannot tell 4x4 biases apart, but all else moves
+            assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_both_networks_can_be_differentiated_twice(kind: Architecture) -> None:
+    generator, discriminator = networks(g_architecture=kind, d_architecture=kind)
+    image = torch.randn(4, 3, 16, 16, requires_grad=True)
+    (gradient,) = torch.autograd.grad(discriminator(image).sum(), image, create_graph=True)
+    gradient.square().sum().backward()
+    assert all(
+        p.grad is not None and p.grad.isfinite().all()
+        for n, p in discriminator.named_parameters()
+        if "weight" in n
+    )
+    w = generator.mapping(torch.randn(2, 7))
+    (slope,) = torch.autograd.grad(generator.synthesis(w).square().sum(), w, create_graph=True)
+    slope.square().sum().backward()
+    assert all(p.grad is not None for n, p in generator.net.named_parameters() if "conv.weight" in n)
+
+
+def test_a_picture_does_not_depend_on_its_batch_mates() -> None:
+    generator, _ = networks()
+    z = torch.randn(5, generator.z_dim)
+    with torch.no_grad():
+        together, alone = generator(z), torch.cat([generator(one[None]) for one in z])
+    assert relative(together, alone) < 1e-5
+
+
+def test_noise_is_constant_none_given_or_random() -> None:
+    generator, _ = networks()
+    w = generator.mapping(torch.randn(2, generator.z_dim))
+    with torch.no_grad():
+        const, none = generator.synthesis(w), generator.synthesis(w, "none")
+        assert torch.equal(const, generator.synthesis(w, "const"))
+        assert not torch.allclose(const, none)
+        torch.manual_seed(1)
+        first = generator.synthesis(w, "random")
+        torch.manual_seed(1)
+        assert torch.equal(first, generator.synthesis(w, "random"))
+        assert not torch.equal(first, generator.synthesis(w, "random"))
+        zeros = [torch.zeros(2, *shape) for shape in generator.noise_shapes()]
+        assert torch.equal(generator.synthesis(w, zeros), none)
+    assert generator.noise_shapes() == [(1, r, r) for r in (4, 8, 8, 16, 16)]
+
+
+def test_each_w_styles_its_own_layer_and_the_picture_before_it() -> None:
+    generator, _ = networks()
+    base = generator.mapping(torch.randn(1, generator.z_dim)).clone()
+    changed = []
+    with torch.no_grad():
+        for layer in range(generator.num_ws):
+            other = base.clone()
+            other[:, layer] += 1
+            changed.append(float((generator.synthesis(other) - generator.synthesis(base)).abs().max()))
+    assert all(change > 0 for change in changed)
+
+
+def test_the_mean_of_w_moves_by_its_beta() -> None:
+    generator, _ = networks(w_avg_beta=0.9)
+    before, mean = generator.w_avg.clone(), torch.randn(generator.w_dim)
+    generator.track(mean)
+    assert torch.allclose(generator.w_avg, 0.9 * before + 0.1 * mean, atol=1e-6)
+
+
+def test_the_clamp_bounds_every_feature_map() -> None:
+    generator, _ = networks(conv_clamp=0.05)
+    with torch.no_grad():
+        picture = generator(torch.randn(2, generator.z_dim))
+    bound = sum(0.05 for _ in (4, 8, 16))  # three pictures, each clamped, upsampling is a mean
+    assert picture.abs().max() <= bound + 1e-6
+
+
+def test_bfloat16_convolutions_stay_close_to_float32() -> None:
+    generator, discriminator = networks()
+    z, image = torch.randn(4, generator.z_dim), torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        exact = generator(z), discriminator(image)
+        generator.compute_dtype = discriminator.compute_dtype = torch.bfloat16
+        rough = generator(z), discriminator(image)
+    for a, b in zip(rough, exact, strict=True):
+        assert a.dtype == torch.float32
+        assert relative(a, b) < 0.05  # 8 bits of mantissa through six layers
+
+
+@pytest.mark.parametrize("form", ["composite", "polyphase"])
+def test_the_other_forms_of_resampling_give_the_same_networks(form: str) -> None:
+    generator, discriminator = networks()
+    z, image = torch.randn(4, generator.z_dim), torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        before = generator(z), discriminator(image)
+        for network in (generator, discriminator):
+            for module in network.modules():
+                if hasattr(module, "form"):
+                    module.form = form if getattr(module, "up", False) else "composite"
+        after = generator(z), discriminator(image)
+    for a, b in zip(after, before, strict=True):
+        assert relative(a, b) < 1e-5
+
+
+def test_config_makes_a_json_round_trip_and_builds_its_networks() -> None:
+    config = StyleGAN2Config(**SHAPE)
+    assert union_from_json(NetworkConfig, to_json(config), "config") == config
+    assert isinstance(build_generator(config), StyleGAN2Generator)
+    assert isinstance(build_discriminator(config), StyleGAN2Discriminator)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"resolution": 48}, "48: a power of two"),
+        ({"channels": 2}, "channels 2"),
+        ({"w_dim": 0}, "w_dim 0: 1 to 1024"),
+        ({"channel_base": 8}, "channel_base 8: at least the resolution"),
+        ({"channel_max": 4096}, "channel_max 4096"),
+        ({"conv_clamp": -1.0}, "conv_clamp -1"),
+        ({"w_avg_beta": 1.0}, "w_avg_beta 1"),
+    ],
+)
+def test_impossible_shapes_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        StyleGAN2Config(**(SHAPE | changes))
+
+
+def test_a_wrong_shape_is_named() -> None:
+    generator, discriminator = networks()
+    with pytest.raises(ValueError, match="expected"):
+        generator.mapping(torch.randn(2, 3))
+    with pytest.raises(ValueError, match="expected"):
+        discriminator(torch.randn(2, 3, 8, 8))
