@@ -104,7 +104,7 @@ def demo(
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="The run's folder.")],
-    preset: Annotated[str | None, typer.Option(help="dcgan-32, dcgan-64 or dcgan-128.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Such as dcgan-64 or stylegan2-64-tiny.")] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder or zip of pictures; default: the starter set.")
     ] = None,

@@ -9,12 +9,17 @@ are added, and only the training loop calls backward. One loop trains every mode
     lsgan          (D(x) - 1)^2 + D(y)^2                               (D(y) - 1)^2
     hinge          relu(1 - D(x)) + relu(1 + D(y))                     -D(y)
     wgan-gp        -D(x) + D(y) + lambda (|grad D(v)| - 1)^2 + drift D(x)^2   -D(y)
+    stylegan2      nonsaturating + gamma/2 |grad D(x)|^2               softplus(-D(y)) + path length
 
 with x real, y = G(z), v on the line between them, D the logit.
+
+Lazy regularisation (Karras et al. 2020, sec. 3.1): a penalty that is taken every k-th step only is a phase
+of its own, its terms times k, and its player's Adam is slowed to match: `lazy_interval`.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +49,15 @@ class MicroBatch(Protocol):
     def uniform(self) -> Tensor:
         """Numbers in [0, 1), one a sample [N]; the same ones at every call."""
 
+    def path(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """w [n, L, W] of `count` fresh latents, their images [n, C, H, W], and normal noise like those."""
+
+    def recall(self, name: str) -> Tensor:
+        """A number that the loss keeps from step to step, 0 at first."""
+
+    def remember(self, name: str, value: Tensor) -> None:
+        """The number's new value, of this micro-batch; the next step recalls the mean over them."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -56,6 +70,11 @@ class Phase:
 
 class AdversarialLoss(ABC):
     """A loss of two phases, D first, then G on the same fakes; D sees real and fake images separately."""
+
+    @property
+    def mixing(self) -> float:
+        """The chance that a micro-batch's images take their last layers' styles from second latents."""
+        return 0.0
 
     @abstractmethod
     def d_real(self, logits: Tensor) -> Tensor:
@@ -184,4 +203,103 @@ def gradient_penalty(batch: MicroBatch) -> Tensor:
     return (length - 1).square()
 
 
-Loss = NonSaturating | LeastSquares | Hinge | WassersteinGP
+# ---- StyleGAN2
+
+
+@dataclass(frozen=True)
+class StyleGAN2Loss(NonSaturating):
+    """StyleGAN2's loss (Karras et al. 2020, arXiv 1912.04958, sec. 3 and app. B), R2 on fakes added.
+
+    r1_gamma 0, r2_gamma 0, path_length_weight 0 or mixing_probability 0 leave the part out. An interval of 1
+    takes a penalty with the main terms; a longer one makes it a lazy phase. The path length penalty uses a
+    batch `path_length_shrink` times smaller.
+
+    Differs: D comes before G, and both use the same fakes, which saves a pass of G.
+    """
+
+    name: Literal["stylegan2"] = "stylegan2"  # type: ignore[assignment]  # it is another member of the union
+    r1_gamma: float = 1.0
+    r2_gamma: float = 0.0
+    r1_interval: int = 16
+    path_length_weight: float = 2.0
+    path_length_interval: int = 4
+    path_length_decay: float = 0.01
+    path_length_shrink: int = 2
+    mixing_probability: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("r1_gamma", "r2_gamma", "path_length_weight"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"loss.{name} {getattr(self, name)}: 0 (none) or more")
+        for name in ("r1_interval", "path_length_interval", "path_length_shrink"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"loss.{name} {getattr(self, name)}: 1 or more")
+        for name in ("path_length_decay", "mixing_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"loss.{name} {getattr(self, name)}: 0 to 1")
+
+    @property
+    def mixing(self) -> float:
+        return self.mixing_probability
+
+    def phases(self) -> list[Phase]:
+        """D, then its gradient penalty, G, then its path length; penalties only where they are lazy."""
+        d, d_penalty = Phase("D", self.d_terms), Phase("D", self.d_penalty, self.r1_interval)
+        g, g_penalty = Phase("G", self.g_terms), Phase("G", self.g_penalty, self.path_length_interval)
+        has_d_penalty = (self.r1_gamma > 0 or self.r2_gamma > 0) and self.r1_interval > 1
+        has_g_penalty = self.path_length_weight > 0 and self.path_length_interval > 1
+        return [d, *[d_penalty] * has_d_penalty, g, *[g_penalty] * has_g_penalty]
+
+    def d_terms(self, batch: MicroBatch) -> Terms:
+        """D_real and D_fake, and the penalties where they are taken every step."""
+        return super().d_terms(batch) | (self.d_penalty(batch) if self.r1_interval == 1 else {})
+
+    def g_terms(self, batch: MicroBatch) -> Terms:
+        """G_fake, and the path length penalty where it is taken every step."""
+        every_step = self.path_length_weight > 0 and self.path_length_interval == 1
+        return super().g_terms(batch) | (self.g_penalty(batch) if every_step else {})
+
+    def d_penalty(self, batch: MicroBatch) -> Terms:
+        """D_r1 = interval gamma/2 |grad D(real)|^2 [N] (Mescheder et al. 2018), D_r2 the same at fakes."""
+        terms: Terms = {}
+        if self.r1_gamma > 0:
+            terms["D_r1"] = self.r1_interval * self.r1_gamma / 2 * squared_gradient(batch, batch.real)
+        if self.r2_gamma > 0:
+            terms["D_r2"] = self.r1_interval * self.r2_gamma / 2 * squared_gradient(batch, batch.fake())
+        return terms
+
+    def g_penalty(self, batch: MicroBatch) -> Terms:
+        """G_path = interval weight (|J^T y| - a)^2 [n], a the lengths' running mean (sec. 3.2, eq. 4)."""
+        w, image, noise = batch.path(max(1, len(batch.real) // self.path_length_shrink))
+        lengths = path_lengths(w, image, noise)
+        mean = torch.lerp(batch.recall("path_length"), lengths.mean(), self.path_length_decay)
+        batch.remember("path_length", mean.detach())
+        return {"G_path": self.path_length_interval * self.path_length_weight * (lengths - mean).square()}
+
+
+def squared_gradient(batch: MicroBatch, image: Tensor) -> Tensor:
+    """|grad D(image)|^2 [N], summed over the pixels of images [N, C, H, W]; differentiable again."""
+    image = image.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(batch.logits(image).sum(), image, create_graph=True)
+    squares: Tensor = gradient.float().square().sum(dim=(1, 2, 3))
+    return squares
+
+
+def path_lengths(w: Tensor, image: Tensor, noise: Tensor) -> Tensor:
+    """|J^T y| [n]: how far pictures move with w [n, L, W] along y / sqrt(pixels); differentiable again.
+
+    image [n, C, H, W] made of w, normal noise y like it. A root of the mean over layers of the squares.
+    """
+    pixels = image.shape[2] * image.shape[3]
+    along = (image * noise).sum() / math.sqrt(pixels)
+    (gradient,) = torch.autograd.grad(along, w, create_graph=True)
+    lengths: Tensor = gradient.square().sum(dim=2).mean(dim=1).sqrt()
+    return lengths
+
+
+def lazy_interval(phases: list[Phase], player: Player) -> int:
+    """Every how many steps this player's lazy phase comes; 1 where it has none."""
+    return max((phase.every for phase in phases if phase.player == player), default=1)
+
+
+Loss = NonSaturating | LeastSquares | Hinge | WassersteinGP | StyleGAN2Loss

@@ -11,9 +11,10 @@ from typing import Literal
 
 from facegan.config import UsageError, choose
 from facegan.data import DataConfig
-from facegan.losses import Loss, NonSaturating, WassersteinGP
+from facegan.losses import Loss, NonSaturating, StyleGAN2Loss, WassersteinGP
 from facegan.networks import NetworkConfig
 from facegan.networks.dcgan import DCGANConfig
+from facegan.networks.stylegan2 import StyleGAN2Config
 
 MAX_BATCH = 65_536
 MIN_SAMPLES = 100  # of which a distance can say anything
@@ -137,10 +138,115 @@ def _dcgan(resolution: int, total_images: int) -> Run:
     )
 
 
+_ADA = "Karras et al. 2020, arXiv 2006.06676"
+_STYLEGAN2 = "Karras et al. 2020, arXiv 1912.04958"
+
+
+def _stylegan2(
+    model: StyleGAN2Config, *, batch: int, lr: float, gamma: float, ema_images: float, rampup: float,
+    total_images: int, path_length: bool = False, mixing: float = 0.9,
+) -> Run:  # fmt: skip
+    return Run(
+        model=model,
+        loss=StyleGAN2Loss(
+            r1_gamma=gamma, path_length_weight=2.0 if path_length else 0.0, mixing_probability=mixing
+        ),
+        optimizer=Adam(lr=lr, beta1=0.0, beta2=0.99),
+        ema=Ema(halflife_images=ema_images, rampup=rampup),
+        batch=batch,
+        micro_batch=batch,
+        total_images=total_images,
+    )
+
+
+def _auto(model: StyleGAN2Config, batch: int) -> Run:
+    """StyleGAN2-ADA's `auto` rule: gamma is 0.0002 resolution^2 / batch."""
+    return _stylegan2(
+        model,
+        batch=batch,
+        lr=0.0025,
+        gamma=0.0002 * model.resolution**2 / batch,
+        ema_images=batch * 10_000 / 32,
+        rampup=0.05,
+        total_images=25_000_000,
+    )
+
+
+def _paper(model: StyleGAN2Config, batch: int, gamma: float) -> Run:
+    """The published configurations: StyleGAN2's with batch 32, StyleGAN2-ADA's for 256 and 512 px with 64."""
+    return _stylegan2(
+        model,
+        batch=batch,
+        lr=0.0025 if batch == 64 else 0.002,
+        gamma=gamma,
+        ema_images=20_000 if batch == 64 else 10_000,
+        rampup=0.0,
+        total_images=25_000_000,
+        path_length=True,
+    )
+
+
+_TINY = StyleGAN2Config(
+    resolution=64, z_dim=128, w_dim=128, mapping_layers=2, channel_base=2048, channel_max=96
+)
+
+_SMALL = StyleGAN2Config(resolution=64, mapping_layers=2, channel_base=4096, channel_max=256)
+_MEDIUM = StyleGAN2Config(resolution=128, mapping_layers=2, channel_base=8192, channel_max=256)
+
+
+def _wide(resolution: int, group: int) -> StyleGAN2Config:
+    return StyleGAN2Config(resolution=resolution, channel_base=32_768, minibatch_std_group=group)
+
+
 PRESETS: dict[str, Preset] = {
     "dcgan-32": Preset(_dcgan(32, 500_000), "DCGAN at 32 px", _DCGAN, "G 1.1 M, D 0.7 M parameters"),
     "dcgan-64": Preset(_dcgan(64, 1_000_000), "DCGAN at 64 px", _DCGAN, "G 3.6 M, D 2.8 M parameters"),
     "dcgan-128": Preset(_dcgan(128, 1_500_000), "DCGAN at 128 px", _DCGAN, "G 12.8 M, D 11.2 M parameters"),
+    "stylegan2-64-tiny": Preset(
+        _stylegan2(
+            _TINY,
+            batch=32,
+            lr=0.0025,
+            gamma=0.1,
+            ema_images=10_000,
+            rampup=0.05,
+            total_images=400_000,
+            mixing=0.5,
+        ),
+        "StyleGAN2 at 64 px for a laptop's processor: narrow, without path length",
+        _ADA,
+        "G 0.72 M, D 0.71 M parameters",
+    ),
+    "stylegan2-64": Preset(
+        _auto(_SMALL, 32),
+        "StyleGAN2 at 64 px",
+        _ADA,
+        "G 5.5 M, D 4.7 M parameters",
+    ),
+    "stylegan2-128": Preset(
+        _auto(_MEDIUM, 32),
+        "StyleGAN2 at 128 px",
+        _ADA,
+        "G 7.1 M, D 6.0 M parameters",
+    ),
+    "stylegan2-ffhq-256": Preset(
+        _paper(StyleGAN2Config(resolution=256, minibatch_std_group=8), 64, 1.0),
+        "paper256, as published for FFHQ",
+        _ADA,
+        "G 24.8 M, D 24.0 M parameters",
+    ),
+    "stylegan2-ffhq-512": Preset(
+        _paper(_wide(512, 8), 64, 0.5), "paper512", _ADA, "G 30.3 M, D 29.0 M parameters"
+    ),
+    "stylegan2-ffhq-1024": Preset(
+        _paper(_wide(1024, 4), 32, 2.0), "paper1024", _ADA, "G 30.4 M, D 29.0 M parameters"
+    ),
+    "stylegan2-config-f": Preset(
+        _paper(_wide(1024, 4), 32, 10.0),
+        "config F of the StyleGAN2 paper, 1024 px",
+        _STYLEGAN2,
+        "G 30.4 M, D 29.0 M parameters; 9 days 18 hours on 8 V100 in the paper",
+    ),
 }
 
 

@@ -27,6 +27,10 @@ class Purpose(IntEnum):
     CALIBRATION = 3
     PENALTY = 4
     PERSON = 5
+    MIXING = 6
+    NOISE = 7
+    PATH = 8
+    CUTOFF = 9
 
 
 def numpy_generator(seed: int, index: int, purpose: Purpose) -> np.random.Generator:

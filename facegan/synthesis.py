@@ -24,6 +24,7 @@ from facegan.config import UsageError, choose
 from facegan.images import Pixels, to_uint8
 from facegan.models import Model
 from facegan.networks.base import exact_convolutions
+from facegan.randomness import Purpose, torch_generator
 from facegan.runtime import choose_device, place, sampling_dtype
 
 MAX_SEED = 2**32 - 1
@@ -115,50 +116,71 @@ class Sampler:
         self.batch = batch
         self.generator = place(model.generator, choose_device(device), sampling_dtype(precision))
 
-    def sample(self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const") -> Pixels:
+    def sample(
+        self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None
+    ) -> Pixels:
         """Pictures of the seeds, uint8 [N, H, W, C].
 
         psi 1 is the whole variety, towards 0 every face nears the average one (Karras et al. 2019,
-        arXiv 1812.04948, app. B). noise: const, random or none, for models that have noise inputs.
+        arXiv 1812.04948, app. B); cutoff: in the first so many layers only. noise: const, random (each
+        seed's own) or none, for models that have noise inputs.
 
         Raises:
             UsageError: a seed out of range, or an unknown noise mode.
         """
         g = self.generator
-        pictures = [picture for _, picture in self.stream(seeds, psi, noise)]
+        pictures = [picture for _, picture in self.stream(seeds, psi, noise, cutoff)]
         empty = np.empty((0, g.resolution, g.resolution, g.channels), np.uint8)
         return np.stack(pictures) if pictures else empty
 
     def stream(
-        self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const"
+        self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None
     ) -> Iterator[tuple[int, Pixels]]:
         """(seed, picture uint8 [H, W, C]) one after the other; holds one batch at a time."""
         remaining = iter(seeds)
         while chunk := list(islice(remaining, self.batch)):
             z = np.stack([latent(seed, self.generator.z_dim) for seed in chunk])
-            yield from zip(chunk, self.images(self.w(z, psi), noise), strict=True)
+            maps = self.noise_maps(chunk) if noise == "random" and self.generator.has_noise else noise
+            yield from zip(chunk, self.images(self.w(z, psi, cutoff), maps), strict=True)
+
+    def noise_maps(self, seeds: Sequence[int]) -> list[Tensor]:
+        """A map [N, 1, H, W] for each layer, each seed's own: a seed is one picture, whatever its batch."""
+        maps = []
+        for layer, shape in enumerate(self.generator.noise_shapes()):
+            generators = (torch_generator(seed, layer, Purpose.NOISE) for seed in seeds)  # on the CPU
+            drawn = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+            maps.append(drawn.to(self.generator.w_avg.device))
+        return maps
 
     @torch.inference_mode()
-    def w(self, z: npt.NDArray[np.float64], psi: float = 1.0) -> Tensor:
+    def w(self, z: npt.NDArray[np.float64], psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         """z [N, z_dim] -> w [N, num_ws, w_dim], truncated: w_avg + psi (w - w_avg).
 
+        cutoff: only the first so many layers are, None: all.
+
         Raises:
-            UsageError: psi is not in -MAX_PSI .. MAX_PSI.
+            UsageError: psi is not in -MAX_PSI .. MAX_PSI, or the cutoff not a number of layers.
         """
         if not abs(psi) <= MAX_PSI:
             raise UsageError(f"psi {psi}: {-MAX_PSI:g} to {MAX_PSI:g}, usually 0.5 to 1")
         g = self.generator
+        if cutoff is not None and not 0 <= cutoff <= g.num_ws:
+            raise UsageError(f"cutoff {cutoff}: 0 to {g.num_ws}, the number of this model's layers")
         w = g.mapping(torch.from_numpy(z.astype(np.float32)).to(g.w_avg.device))
-        return g.w_avg + psi * (w - g.w_avg)
+        truncated = w if psi == 1 else g.w_avg + psi * (w - g.w_avg)
+        return truncated if cutoff is None else torch.cat([truncated[:, :cutoff], w[:, cutoff:]], dim=1)
 
     @torch.inference_mode()
-    def images(self, w: Tensor, noise: str = "const") -> Pixels:
+    def images(self, w: Tensor, noise: str | list[Tensor] = "const") -> Pixels:
         """w [N, num_ws, w_dim] -> pictures uint8 [N, H, W, C].
+
+        noise: const, none, or `noise_maps`; "random" draws from torch's global generator.
 
         Raises:
             UsageError: an unknown noise mode, or a model whose pictures are not finite.
         """
-        choose("noise", noise, NOISE_MODES)
+        if isinstance(noise, str):
+            choose("noise", noise, NOISE_MODES)
         if noise != "const" and not self.generator.has_noise:
             warnings.warn(f"noise {noise!r} has no effect: this model has no noise inputs", stacklevel=2)
         with exact_convolutions():

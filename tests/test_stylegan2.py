@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facegan.config import UsageError, to_json, union_from_json
+from facegan.models import Model
 from facegan.networks import NetworkConfig, build_discriminator, build_generator
 from facegan.networks.stylegan2 import (
     Architecture,
@@ -18,6 +19,7 @@ from facegan.networks.stylegan2 import (
     StyleGAN2Discriminator,
     StyleGAN2Generator,
 )
+from facegan.synthesis import Sampler
 
 ARCHITECTURES: tuple[Architecture, ...] = ("skip", "resnet", "orig")
 SHAPE: dict[str, Any] = {
@@ -356,3 +358,38 @@ def test_a_wrong_shape_is_named() -> None:
         generator.mapping(torch.randn(2, 3))
     with pytest.raises(ValueError, match="expected"):
         discriminator(torch.randn(2, 3, 8, 8))
+
+
+# ---- sampling
+
+
+@pytest.fixture(scope="module")
+def sampler() -> Sampler:
+    generator, _ = networks()
+    return Sampler(Model(generator, StyleGAN2Config(**SHAPE)), device="cpu", batch=3)
+
+
+@pytest.mark.parametrize("noise", ["const", "random", "none"])
+def test_a_seed_is_one_picture_in_any_batch_and_noise_mode(sampler: Sampler, noise: str) -> None:
+    together = sampler.sample(range(5), noise=noise).astype(int)
+    for seed in range(5):
+        alone = sampler.sample([seed], noise=noise)[0].astype(int)
+        assert abs(together[seed] - alone).max() <= 1
+
+
+def test_random_noise_differs_from_seed_to_seed(sampler: Sampler) -> None:
+    first, second = (maps[0] for maps in (sampler.noise_maps([1]), sampler.noise_maps([2])))
+    assert not torch.equal(first, second)
+    layers = sampler.noise_maps([1])
+    assert not torch.equal(layers[1], layers[2])
+
+
+def test_truncation_stops_at_the_cutoff(sampler: Sampler) -> None:
+    z = torch.randn(2, 7, dtype=torch.float64).numpy()
+    whole, cut = sampler.w(z), sampler.w(z, 0.3, cutoff=2)
+    assert torch.equal(cut[:, 2:], whole[:, 2:])
+    assert torch.allclose(
+        cut[:, :2], sampler.generator.w_avg + 0.3 * (whole[:, :2] - sampler.generator.w_avg)
+    )
+    with pytest.raises(UsageError, match="cutoff 7: 0 to 6"):
+        sampler.w(z, 0.3, cutoff=7)

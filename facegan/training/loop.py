@@ -28,15 +28,15 @@ from facegan.checkpoint import checkpoints
 from facegan.config import UsageError, differences
 from facegan.data import Dataset, open_dataset
 from facegan.files import require_writable
-from facegan.images import grid, to_float
-from facegan.losses import Phase, Player
+from facegan.images import grid
+from facegan.losses import Phase
 from facegan.models import Model
 from facegan.models import save as save_model
 from facegan.perception.features import extractor
 from facegan.presets import Run
-from facegan.randomness import Purpose, torch_generator
 from facegan.runtime import choose_device
 from facegan.synthesis import Sampler
+from facegan.training.batch import TrainingBatch
 from facegan.training.ema import calibrated, ema_beta, update_ema
 from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder
@@ -46,55 +46,11 @@ from facegan.training.yardstick import Yardstick
 SAMPLE_SEEDS = range(64)
 
 
-class _MicroBatch:
-    """losses.MicroBatch over the state; latents are a function of (seed, first image).
-
-    With `keep_fake` G's images are made once, with their graph, for all phases of the step. Without it (the
-    graphs of several micro-batches would pile up) every phase makes the same ones again, D's without a graph.
-    """
-
-    def __init__(self, state: TrainState, run: Run, dataset: Dataset, first: int) -> None:
-        pixels = dataset.batch(first, run.micro_batch, run.seed)
-        self.real = to_float(pixels.to(state.device)).contiguous(memory_format=torch.channels_last)
-        self.player: Player = "D"  # whose phase it is
-        self._state, self._seed, self._first = state, run.seed, first
-        self._keep_fake = run.micro_batch == run.batch
-        self._fake: Tensor | None = None
-
-    def fake(self) -> Tensor:
-        """G's images [N, C, H, W]."""
-        if self._fake is not None:
-            return self._fake
-        generator, device = self._state.generator, self._state.device
-        random = torch_generator(self._seed, self._first, Purpose.LATENT, device)
-        z = torch.randn(len(self.real), generator.z_dim, generator=random, device=device)
-        with torch.set_grad_enabled(self._keep_fake or self.player == "G"):
-            fake: Tensor = generator(z)
-        if self._keep_fake:
-            self._fake = fake
-        return fake
-
-    def logits(self, image: Tensor) -> Tensor:
-        """D's logits [N]."""
-        logits: Tensor = self._state.discriminator(image)
-        return logits
-
-    def uniform(self) -> Tensor:
-        """Numbers in [0, 1), one a sample [N]."""
-        device = self._state.device
-        random = torch_generator(self._seed, self._first, Purpose.PENALTY, device)
-        return torch.rand(len(self.real), generator=random, device=device)
-
-    def generator_changed(self) -> None:
-        """Forgets the images of the generator that was."""
-        self._fake = None
-
-
 def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase]) -> dict[str, Tensor]:
     """One batch: every phase's update, then EMA and clock. Returns the mean of each term, on the device."""
     step = state.images_seen // run.batch
     firsts = range(state.images_seen, state.images_seen + run.batch, run.micro_batch)
-    batches = [_MicroBatch(state, run, dataset, first) for first in firsts]
+    batches = [TrainingBatch(state, run, dataset, first) for first in firsts]
     means: dict[str, Tensor] = {}
     for phase in phases:
         if step % phase.every:
@@ -108,9 +64,14 @@ def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase
             torch.autograd.backward(torch.stack(list(terms.values())).sum(), inputs=parameters)
             _add(means, {name: term.detach() for name, term in terms.items()})
         optimizer.step()
+        for name in batches[0].memories:
+            state.loss_memory[name] = torch.stack([batch.memories[name] for batch in batches]).mean(dim=0)
         if phase.player == "G":
             for batch in batches:
                 batch.generator_changed()
+    w_means = [batch.w_mean for batch in batches if batch.w_mean is not None]
+    if w_means:
+        state.generator.track(torch.stack(w_means).mean(dim=0))
     state.images_seen += run.batch
     update_ema(state.average, state.generator, ema_beta(run.ema, run.batch, state.images_seen))
     return means

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from facegan.checkpoint import Parts
 from facegan.config import MAX_INT, UsageError
 from facegan.data.dataset import STARTER
-from facegan.losses import Player
+from facegan.losses import Player, lazy_interval
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
 from facegan.presets import Adam, Device, Precision, Run
 from facegan.randomness import Purpose, seeded
@@ -29,6 +29,7 @@ class TrainState:
     average: Generator
     optimizers: dict[Player, torch.optim.Adam]
     images_seen: int = 0
+    loss_memory: dict[str, Tensor] = field(default_factory=dict)  # numbers that the loss keeps
     log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
     log_steps: int = 0
 
@@ -49,7 +50,12 @@ class TrainState:
             f"optimizer_{player}": optimizer.state_dict() for player, optimizer in self.optimizers.items()
         }
         log = {"sums": dict(self.log_sums), "steps": self.log_steps}
-        return parts | {"G_ema": self.average.state_dict(), "images_seen": self.images_seen, "log": log}
+        return parts | {
+            "G_ema": self.average.state_dict(),
+            "images_seen": self.images_seen,
+            "loss": dict(self.loss_memory),
+            "log": log,
+        }
 
     def load_parts(self, parts: Parts) -> None:
         """Takes over what `parts` gave; learning rate and the like stay those of this state's own config.
@@ -62,12 +68,16 @@ class TrainState:
                 network.load_state_dict(parts[player])
                 _load_adam(self.optimizers[player], parts[f"optimizer_{player}"])
             self.average.load_state_dict(parts["G_ema"])
+            memory = parts["loss"]
             images_seen, steps, sums = parts["images_seen"], parts["log"]["steps"], parts["log"]["sums"]
             if not (isinstance(images_seen, int) and 0 <= images_seen < MAX_INT):
                 raise ValueError(f"images_seen is {str(images_seen)[:40]}")
+            if not all(value.shape == () for value in memory.values()):
+                raise ValueError("the loss's memory holds something that is not a number")
             if not (isinstance(steps, int) and all(total.shape == () for total in sums.values())):
                 raise ValueError("the log's sums are not numbers")
             self.images_seen, self.log_steps = images_seen, steps
+            self.loss_memory = {name: value.to(self.device) for name, value in memory.items()}
             self.log_sums = {name: total.to(self.device) for name, total in sums.items()}
         except KeyError as error:
             raise UsageError(f"the checkpoint has no part {error}") from None
@@ -96,16 +106,24 @@ def new_state(run: Run) -> TrainState:
         generator = place(build_generator(run.model), device, dtype)
         discriminator = place(build_discriminator(run.model), device, dtype)
     average = copy.deepcopy(generator).eval().requires_grad_(False)
+    phases = run.loss.phases()
     optimizers: dict[Player, torch.optim.Adam] = {
-        "G": _adam(generator, run.optimizer, device),
-        "D": _adam(discriminator, run.optimizer, device),
+        "G": _adam(generator, run.optimizer, device, lazy_interval(phases, "G")),
+        "D": _adam(discriminator, run.optimizer, device, lazy_interval(phases, "D")),
     }
     return TrainState(generator, discriminator, average, optimizers)
 
 
-def _adam(network: nn.Module, config: Adam, device: torch.device) -> torch.optim.Adam:
-    betas, fused = (config.beta1, config.beta2), device.type in ("cpu", "cuda")
-    return torch.optim.Adam(network.parameters(), lr=config.lr, betas=betas, eps=config.eps, fused=fused)
+def _adam(network: nn.Module, config: Adam, device: torch.device, interval: int) -> torch.optim.Adam:
+    """Adam for a player that takes interval + 1 steps where it would take interval: see lazy_interval.
+
+    Learning rate times c, betas to the power of c, c = k / (k + 1) (Karras et al. 2020, app. B).
+    """
+    share = interval / (interval + 1) if interval > 1 else 1.0
+    betas, fused = (config.beta1**share, config.beta2**share), device.type in ("cpu", "cuda")
+    return torch.optim.Adam(
+        network.parameters(), lr=config.lr * share, betas=betas, eps=config.eps, fused=fused
+    )
 
 
 def _load_adam(optimizer: torch.optim.Adam, stored: Parts) -> None:
