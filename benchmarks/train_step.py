@@ -1,10 +1,15 @@
 """Training and sampling speed of a preset, in float32 and bfloat16, in one run.
 
-plain   float32 in torch's default memory layout, as a textbook script would run
+plain   float32 in torch's default memory layout, as a textbook script would run; StyleGAN2 in the
+        textbook's form (textbook.py)
 fp32    float32, channels last
 bf16    bfloat16, channels last
 
     python benchmarks/train_step.py --preset dcgan-64 [--seconds 10] [--json]
+    python benchmarks/train_step.py --preset stylegan2-64 --channel-base 4096 --channel-max 256 --json
+
+StyleGAN2's step is G's and D's main one, without penalties. The last line of JSON holds train_img_s,
+sample_img_s, one_picture_ms and their baseline_... twins.
 
 The cases take turns, step by step, and the median step counts, so that a machine whose speed drifts slows all
 of them alike. Random pixels stand in for data: reading a batch from the memory map takes about a millisecond.
@@ -26,10 +31,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from textbook import textbook, textbook_step
 
+from facegan.config import override
 from facegan.data import Dataset
 from facegan.models import Model
 from facegan.networks import build_generator
+from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.presets import Precision, Run, preset
 from facegan.synthesis import Sampler
 from facegan.training.loop import train_step
@@ -83,14 +91,47 @@ def _contiguous(network: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any,
     return (inputs[0].contiguous(), *inputs[1:])
 
 
-def sampling(run: Run, precision: str) -> Callable[[], None]:
-    """32 pictures through Sampler.sample."""
+def sampling(run: Run, precision: str, count: int = 32, *, plain: bool = False) -> Callable[[], None]:
+    """So many pictures through Sampler.sample; plain: in the textbook's form."""
     sampler = Sampler(Model(build_generator(run.model).eval(), run.model), precision=precision)
+    if plain:
+        sampler.generator = textbook(sampler.generator)
 
     def sample() -> None:
-        sampler.sample(range(32))
+        sampler.sample(range(count))
 
     return sample
+
+
+def stylegan2_result(run: Run, seconds: float) -> dict[str, object]:
+    """facegan's speeds, in the better of its precisions for each, beside the textbook's."""
+    steps = {name: training_step(run, name) for name in ("fp32", "bf16")} | {"plain": textbook_step(run)}
+    train = seconds_each(steps, seconds * len(steps))
+    speeds: dict[str, dict[str, float]] = {}
+    for count in (32, 1):
+        cases = {name: sampling(run, name, count) for name in ("fp32", "bf16")}
+        speeds[str(count)] = seconds_each(
+            cases | {"plain": sampling(run, "fp32", count, plain=True)}, seconds
+        )
+    batch, single = speeds["32"], speeds["1"]
+
+    def best(taken: dict[str, float]) -> float:
+        return min(taken["fp32"], taken["bf16"])
+
+    return {
+        "train_img_s": round(run.batch / best(train), 2),
+        "train_img_s_fp32": round(run.batch / train["fp32"], 2),
+        "baseline_train_img_s": round(run.batch / train["plain"], 2),
+        "train_ratio": round(train["plain"] / best(train), 2),
+        "sample_img_s": round(32 / best(batch), 1),
+        "sample_img_s_fp32": round(32 / batch["fp32"], 1),
+        "baseline_sample_img_s": round(32 / batch["plain"], 1),
+        "sample_ratio": round(batch["plain"] / best(batch), 2),
+        "one_picture_ms": round(1000 * best(single), 2),
+        "one_picture_ms_fp32": round(1000 * single["fp32"], 2),
+        "baseline_one_picture_ms": round(1000 * single["plain"], 2),
+        "one_picture_ratio": round(single["plain"] / best(single), 2),
+    }
 
 
 def main() -> None:
@@ -99,6 +140,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="dcgan-64")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--channel-base", type=int)
+    parser.add_argument("--channel-max", type=int)
     parser.add_argument("--seconds", type=float, default=20.0, help="for each case")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--force", action="store_true")
@@ -109,6 +153,9 @@ def main() -> None:
             f"the machine is busy (load average {load:.2f}, at most {MAX_LOAD}); --force measures anyway"
         )
     run = preset(arguments.preset).run
+    given = {"model.channel_base": arguments.channel_base, "model.channel_max": arguments.channel_max}
+    given |= {"batch": arguments.batch, "micro_batch": arguments.batch}
+    run = override(run, [f"{name}={value}" for name, value in given.items() if value is not None])
     result: dict[str, object] = {
         "preset": arguments.preset,
         "batch": run.batch,
@@ -118,6 +165,10 @@ def main() -> None:
         "amx": torch.cpu._is_amx_tile_supported(),
         "load_before": round(load, 2),
     }
+    if isinstance(run.model, StyleGAN2Config):
+        main_only = override(run, ["loss.r1_gamma=0", "loss.path_length_weight=0"])
+        report(result | stylegan2_result(main_only, arguments.seconds), as_json=arguments.json)
+        return
     steps = {
         "plain": training_step(run, "fp32", plain=True),
         "fp32": training_step(run, "fp32"),
@@ -131,7 +182,12 @@ def main() -> None:
     samplers = {precision: sampling(run, precision) for precision in ("fp32", "bf16")}
     for name, seconds in seconds_each(samplers, arguments.seconds).items():
         result[f"sample_img_s_{name}"] = round(32 / seconds, 1)
-    if arguments.json:
+    report(result, as_json=arguments.json)
+
+
+def report(result: dict[str, object], *, as_json: bool) -> None:
+    """Prints one line of JSON, or a line a value."""
+    if as_json:
         print(json.dumps(result))
         return
     for name, value in result.items():

@@ -44,6 +44,10 @@ _ParseError: Any = typer.BadParameter.__mro__[2]
 Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run folder or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+PRESET_NAMES = (
+    "dcgan-32, dcgan-64, dcgan-128, stylegan2-64-tiny, stylegan2-64, stylegan2-128, stylegan2-ffhq-256, "
+    "stylegan2-ffhq-512, stylegan2-ffhq-1024 or stylegan2-config-f."
+)
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -104,7 +108,7 @@ def demo(
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="The run's folder.")],
-    preset: Annotated[str | None, typer.Option(help="Such as dcgan-64 or stylegan2-64-tiny.")] = None,
+    preset: Annotated[str | None, typer.Option(help=PRESET_NAMES)] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder or zip of pictures; default: the starter set.")
     ] = None,

@@ -32,13 +32,13 @@ from numpy.typing import NDArray
 from facegan import __version__
 from facegan.config import Json, UsageError, choose, differences, parse_json
 from facegan.files import require_writable
+from facegan.people.person import RESOLUTIONS
 from facegan.people.picture_set import PictureSet, check_name, clear_leftovers, growing
 from facegan.randomness import Purpose, numpy_generator
 
 Progress = Callable[[int, int], None]  # (pictures that are there, pictures in all)
 Drawing = tuple[bytes, bytes]  # an encoded picture, and its labels: a line of JSON
 
-RESOLUTIONS = (16, 1024)
 MAX_COUNT = 10_000_000
 MAX_SEED = 2**63 - 1
 MAX_WORKERS = 256

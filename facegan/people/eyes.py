@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from facegan.people.camera import rotation
 from facegan.people.head import Floats, Part, head
 from facegan.people.landmarks import eye_centres
 from facegan.people.light import Lamps
@@ -16,7 +17,7 @@ from facegan.people.surface import Material, Surface
 
 IRIS = 0.47  # sine of the angle from the gaze to the iris' edge
 CORNEA_BULGE = 0.55  # how far normals over the iris lean outward, since the cornea is a smaller sphere
-CONVERGENCE = 0.5  # share of the camera's direction in the gaze: the eyes look at something near it
+TO_CAMERA, AHEAD = 0.8, 0.5  # weights of both directions in a gaze: who turns away looks back at the camera
 WINDOW = (0.10, 0.16)  # half the angle of a lamp's mirror image, inner and outer edge, in radians
 
 
@@ -38,7 +39,7 @@ def paint_eyes(
             continue
         turned = posture.points(centre)
         out = normalized(surface.turned[chosen] - turned)
-        gaze = _gaze(person, posture, turned, camera)
+        gaze = _gaze(person, posture.head, normalized(camera - turned))
         cosine = out @ gaze
         sine = np.where(cosine > 0, np.sqrt(np.clip(1 - cosine**2, 0, 1)), 1.0)
         material.albedo[chosen] = _colours(person, out, gaze, sine, pupil)
@@ -56,12 +57,23 @@ def paint_eyes(
         material.glow[chosen] = _windows(person, mirrored, lamps) * shade[:, None] ** 0.5
 
 
-def _gaze(person: Person, posture: Posture, eye: Floats, camera: Floats) -> Floats:
-    """Where an eye looks [3]."""
+def gaze_degrees(person: Person) -> tuple[float, float]:
+    """Yaw and pitch of the gaze from the camera's direction; above 0 to the subject's left, and down.
+
+    Of an eye between both, of a head whose turn the neck does not follow.
+    """
+    yaw, pitch, roll = (
+        math.radians(angle) for angle in (person.yaw_degrees, person.pitch_degrees, person.roll_degrees)
+    )
+    x, y, z = _gaze(person, rotation(yaw, pitch, roll), np.array([0.0, 0.0, 1.0]))
+    return math.degrees(math.atan2(x, z)), -math.degrees(math.asin(y))
+
+
+def _gaze(person: Person, head_turn: Floats, to_camera: Floats) -> Floats:
+    """Where an eye looks [3]: its head is turned by [3, 3], the camera is in this direction [3] from it."""
     yaw, pitch = math.radians(person.gaze_yaw_degrees), math.radians(person.gaze_pitch_degrees)
     away = np.array([math.sin(yaw), -math.sin(pitch), 0.0])
-    ahead = posture.head @ np.array([0.0, 0.0, 1.0])
-    return normalized(CONVERGENCE * 1.6 * normalized(camera - eye) + (1 - CONVERGENCE) * ahead + away)
+    return normalized(TO_CAMERA * to_camera + AHEAD * (head_turn @ np.array([0.0, 0.0, 1.0])) + away)
 
 
 def _colours(person: Person, out: Floats, gaze: Floats, sine: Floats, pupil: float) -> Floats:

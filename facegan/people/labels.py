@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from facegan.config import UsageError, nearest
+from facegan.people.eyes import gaze_degrees
 from facegan.people.head import ANCESTRIES, Floats
 from facegan.people.person import RGB, Person
 from facegan.people.population import EYE_COLOURS, HAIR_COLOURS
@@ -42,8 +43,9 @@ LENGTHS = {  # of a style: in its shorter half, in its longer half
 def labels_of(person: Person, landmarks: Floats) -> Labels:
     """The labels of a picture of this person, of plain JSON types.
 
-    landmarks [68, 2]: x, y in pixels of the picture, in the 300-W layout of head.landmark_vertices.
+    landmarks [68, 2]: x, y in pixels of the picture, in the 300-W layout of landmarks.landmark_vertices.
     """
+    gaze_yaw, gaze_pitch = gaze_degrees(person)
     shown = {name: round(value, 2) for name, value in person.expression.items() if value > SHOWN_WEIGHT}
     return {
         "age_years": round(person.age_years),
@@ -72,8 +74,8 @@ def labels_of(person: Person, landmarks: Floats) -> Labels:
         "yaw_degrees": round(person.yaw_degrees, 1),
         "pitch_degrees": round(person.pitch_degrees, 1),
         "roll_degrees": round(person.roll_degrees, 1),
-        "gaze_yaw_degrees": round(person.gaze_yaw_degrees, 1),
-        "gaze_pitch_degrees": round(person.gaze_pitch_degrees, 1),
+        "gaze_yaw_degrees": round(gaze_yaw, 1),
+        "gaze_pitch_degrees": round(gaze_pitch, 1),
         "light_azimuth_degrees": round(person.light_azimuth_degrees, 1),
         "light_elevation_degrees": round(person.light_elevation_degrees, 1),
         "light_hardness": round(person.light_hardness, 2),

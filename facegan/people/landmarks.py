@@ -67,7 +67,6 @@ MIRROR = (
 )  # fmt: skip
 MOUTH_CORNERS = (48, 54)
 JAW, CHIN = 17, 8  # landmarks 0 .. 16, the chin among them
-MIN_STEP = 1e-6  # pixels
 MIDDLE = (
     30,
     36,
@@ -90,7 +89,8 @@ def landmark_vertices() -> Indices:
     0-16 jaw, 17-21 and 22-26 brows, 27-30 nose bridge, 31-35 nostrils, 36-41 and 42-47 eyes,
     48-59 outer lips, 60-67 inner lips. The points keep to their place on the skin.
 
-    Differs: an annotator's jaw line follows the outline of a turned head; this one turns with the head.
+    Differs: an annotator's jaw line follows the outline of a turned head, as that of seen_landmarks does;
+    this one turns with the head.
     """
     positions = np.empty((len(MIRROR), 3))
     for point, position in HALF_LANDMARKS.items():
@@ -128,11 +128,15 @@ def seen_landmarks(pixels: Floats) -> Floats:
 
 def _from_height(path: Floats, height: float) -> Floats:
     """A path [N, 2] that leads down, cut or prolonged so that it starts at this y."""
-    below = int((path[:, 1] >= height).argmax())
+    is_below = path[:, 1] >= height
+    below = int(is_below.argmax())
+    if not is_below[below]:
+        return path
     if below == 0:
-        first, second = path[0], path[1]
-        slope = (second[0] - first[0]) / max(second[1] - first[1], MIN_STEP)
-        return np.concatenate([[[first[0] + slope * (height - first[1]), height]], path])
+        (x, y), (along, down) = path[0], path[1] - path[0]
+        if down < abs(along) / 2:  # it hardly leads down: prolonged, it would fly off
+            return path
+        return np.concatenate([[[x + along / down * (height - y), height]], path])
     before, after = path[below - 1], path[below]
     share = (height - before[1]) / (after[1] - before[1])
     return np.concatenate([[before * (1 - share) + after * share], path[below:]])

@@ -3,7 +3,7 @@
     lamps_of(person)                    key, fill and rim: directions and colours
     surroundings(person, backdrop)      everything else, from all directions
     ambient(radiance, turned)           the same as nine numbers a channel: spherical harmonics
-    ShadowMap.of(triangles, key)        the lamp's own view, for shadows with soft edges
+    ShadowMap.of(vertices, ...)         the lamp's own view, for shadows with soft edges
 
 Ambient light follows Sloan et al. 2002 (precomputed radiance transfer, order 2): assets.npz holds, for each
 vertex of the rest head, how much of each harmonic reaches it past the head itself. So the soft light

@@ -15,21 +15,13 @@ FINE = ((0.8, 1.0),)  # grains
 
 
 def clouds(points: Floats, size: float, seed: float = 0.0) -> Floats:
-    """Cloudy noise [...] of mean 0 and deviation 1 at points [..., 3]; `size` dm is a large cloud's."""
+    """Cloudy noise [...] of mean 0.12 and deviation 1 at points [..., 3]; `size` dm is a large cloud's."""
     return _noise(COARSE, points, size / COARSE[0][0], seed)
 
 
 def grains(points: Floats, size: float, seed: float = 0.0) -> Floats:
-    """Grainy noise [...] of mean 0 and deviation about 1 at points [..., 3]; grains of `size` dm."""
+    """Grainy noise [...] of mean 0 and deviation 0.84 at points [..., 3]; `size` dm is a grain's."""
     return _noise(FINE, points, size / 2, seed)
-
-
-def bumps(points: Floats, size: float, seed: float = 0.0) -> Floats:
-    """The gradient [..., 3] of grains, per grain size: what tilts the normals of a rough surface."""
-    step = size / 2
-    here = grains(points, size, seed)
-    axes = (grains(points + offset, size, seed) - here for offset in np.eye(3) * step)
-    return np.stack(list(axes), axis=-1)
 
 
 def _noise(octaves: tuple[tuple[float, float], ...], points: Floats, sample: float, seed: float) -> Floats:

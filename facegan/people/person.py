@@ -34,6 +34,7 @@ GLASSES = ("none", "round", "oval", "square", "half-rim")
 HATS = ("none", "beanie", "cap", "brimmed-hat", "headscarf")
 CLOTHES = ("t-shirt", "v-neck", "turtleneck", "shirt", "jacket", "scarf")
 BACKDROPS = ("studio", "wall", "room", "window", "foliage", "sky", "street", "night")
+RESOLUTIONS = (16, 1024)  # pixels of a side that a person can be drawn at
 CHOICES = {
     "hair_style": HAIR_STYLES, "beard": BEARDS, "glasses": GLASSES, "hat": HATS,
     "clothes": CLOTHES, "backdrop": BACKDROPS,
@@ -120,7 +121,7 @@ class Person:
     pitch_degrees: float
     roll_degrees: float
     body_yaw_degrees: float
-    gaze_yaw_degrees: float  # from the camera's direction; > 0 to the subject's left
+    gaze_yaw_degrees: float  # how far the eyes turn away, > 0 to the subject's left: see eyes.gaze_degrees
     gaze_pitch_degrees: float  # > 0 down
     # the picture
     distance_dm: float

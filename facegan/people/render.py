@@ -23,7 +23,7 @@ from facegan.people.hair import scalp_hair
 from facegan.people.head import Floats, Part
 from facegan.people.landmarks import eye_centres, mouth_corners, seen_landmarks
 from facegan.people.light import Lamps, ShadowMap, ambient, lamps_of, surroundings, unshadowed
-from facegan.people.person import Detail, Person
+from facegan.people.person import RESOLUTIONS, Detail, Person
 from facegan.people.raster import Canvas, draw_triangles, normalized
 from facegan.people.scene import EXTRA, scene, worn_mesh
 from facegan.people.shading import lit, scattered
@@ -34,7 +34,6 @@ from facegan.people.strands import StrandLight, Strands, Thicket, blend_strands
 from facegan.people.surface import Material, Mesh, Surface
 from facegan.people.wear import clothes_colours, pieces
 
-RESOLUTIONS = (16, 1024)
 SUPERSAMPLES = (1, 4)
 FACE_Z = 0.9  # dm: skin before this is the face
 MOUTH_PARTS = (Part.UPPER_TEETH, Part.LOWER_TEETH, Part.TONGUE)
@@ -48,7 +47,7 @@ HAIRS = {"scalp": 5000, "brows": 450, "beard": 2000, "lashes": 220}
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """image uint8 [R, R, 3]; landmarks [68, 2]: pixel x and y in the order of landmarks.landmarks."""
+    """image uint8 [R, R, 3]; landmarks [68, 2]: pixel x and y, as landmarks.seen_landmarks gives."""
 
     image: NDArray[np.uint8]
     landmarks: Floats

@@ -38,7 +38,8 @@ def lit(
 ) -> tuple[Floats, Floats]:
     """Diffuse light before albedo, and gloss [K, 3] each, of the pixels of a surface.
 
-    transfer [K, 9] and ambient [9, 3]: light.surroundings; camera: its position [3]; hardness: of the light.
+    transfer [K, 9]: Mesh.transfer or light.unshadowed; ambient [9, 3]: light.ambient; thicket: None without
+    dense hair; camera: its position [3]; hardness: of the light.
     """
     outside = surface.turned + SHADOW_OFFSET * surface.normals
     softness = EDGE_SOFTNESS[0] + (EDGE_SOFTNESS[1] - EDGE_SOFTNESS[0]) * hardness

@@ -156,13 +156,12 @@ def _with_lips(person: Person, albedo: Floats, lips: Floats, rest: Floats) -> Fl
 
 
 def _roots(person: Person, rest: Floats) -> Floats:
-    """How much [N] roots of scalp hair and of a beard, shaven or not, cover the skin."""
+    """How much [N] roots of scalp hair and of a beard or stubble cover the skin."""
     style = 0.72 if person.hair_style != "bald" else 0.14
     cover = style * scalp_density(person, rest) * (1 - 0.9 * covered_by_hat(person, rest))
-    if person.is_male:
-        length = person.beard_length
-        shaven = {"none": 0.10 * (1 - length), "stubble": 0.25 + 0.3 * length}
-        cover = np.maximum(cover, shaven.get(person.beard, 0.55) * beard_density(person, rest))
+    if person.beard != "none":
+        strength = 0.25 + 0.3 * person.beard_length if person.beard == "stubble" else 0.55
+        cover = np.maximum(cover, strength * beard_density(person, rest))
     return cover
 
 

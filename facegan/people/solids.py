@@ -49,7 +49,7 @@ class Piece:
     colours       [P, 3] linear RGB
     roughness     0 a mirror .. 1 chalk
     specular      reflectance at normal incidence
-    turns         with the head, with the body, or as shape.turning says of each point
+    turns         with the head, with the body, or as shape.Posture.share says of each point
     transparency  how much of what is behind shows through
     """
 

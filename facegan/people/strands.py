@@ -1,6 +1,6 @@
 """Hair of every kind as polylines, how dense it is, and the kernel that blends it into a picture.
 
-    Thicket.of(strands, points, ...)      how much hair lies between a point and the main light
+    Thicket.of(points, half_widths, ...)  how much hair lies between a point and the main light
     blend_strands(picture, depth, ...)    every hair over the picture, nearest first, each by its area
 
 A hair is far thinner than a pixel, so a pixel shows many: segments are sorted by depth, and each covers
