@@ -33,7 +33,8 @@ def filtered(x: Tensor, up: int, down: int, pad: tuple[int, int, int, int], gain
     count, channels, height, width = x.shape
     x = F.pad(x.reshape(count, channels, height, 1, width, 1), [0, up - 1, 0, 0, 0, up - 1])
     x = F.pad(x.reshape(count, channels, height * up, width * up), pad)
-    taps = (torch.outer(fir(), fir()) * gain).expand(channels, 1, 4, 4)
+    line = fir(x.device, x.dtype)
+    taps = (torch.outer(line, line) * gain).expand(channels, 1, 4, 4)
     return F.conv2d(x, taps, groups=channels)[:, :, ::down, ::down]
 
 

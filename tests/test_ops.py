@@ -21,6 +21,7 @@ from facegan.networks.ops import (
     convolve_down,
     convolve_up,
     downsample,
+    fir,
     minibatch_std,
     normalize_second_moment,
     upsample,
@@ -156,3 +157,13 @@ def test_every_up_form_has_the_same_first_and_second_gradient(form: UpForm) -> N
         results.append((gradient.detach(), second))
     for slow, fast in zip(*results, strict=True):
         assert torch.allclose(slow, fast, rtol=1e-4, atol=1e-4)
+
+
+def test_sampling_first_does_not_spoil_training() -> None:
+    fir.cache_clear()
+    with torch.inference_mode():
+        upsample(torch.zeros(1, 2, 4, 4))
+        downsample(torch.zeros(1, 2, 4, 4))
+    x = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    (upsample(x).sum() + downsample(x).sum()).backward()
+    assert x.grad is not None

@@ -13,6 +13,7 @@ Weights are float32; convolutions run in the input's type.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
@@ -75,18 +76,23 @@ def activate(x: Tensor, bias: Tensor | None, gain: float = 1.0, clamp: float | N
 # ---- FIR resampling
 
 
-def fir(device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The filter [4]: [1, 3, 3, 1] / 8."""
-    return torch.tensor([0.125, 0.375, 0.375, 0.125], device=device, dtype=dtype)
+@lru_cache(maxsize=16)
+def fir(device: torch.device, dtype: torch.dtype, gain: float = 1.0) -> Tensor:
+    """The filter [4]: gain [1, 3, 3, 1] / 8."""
+    with torch.inference_mode(False):  # it outlives whoever asks first, and training asks too
+        return torch.tensor([0.125, 0.375, 0.375, 0.125], device=device, dtype=dtype) * gain
 
 
-def smooth(x: Tensor, pad: int) -> Tensor:
+def smooth(x: Tensor, pad: int, gain: float = 1.0) -> Tensor:
     """x [N, C, H, W] padded with `pad` zeros all around and filtered -> [N, C, H + 2 pad - 3, W + 2 pad - 3].
 
-    [1, 3, 3, 1] is three times a mean of two neighbours, along both axes.
+    The filter is separable; two depthwise convolutions are the fastest form on CPUs (docs/decisions.md).
     """
-    x = F.avg_pool2d(F.pad(x, [pad] * 4), 2, stride=1)
-    return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1), 2, stride=1)
+    channels = x.shape[1]
+    down = fir(x.device, x.dtype, gain).view(1, 1, 4, 1).expand(channels, 1, 4, 1)
+    across = fir(x.device, x.dtype).view(1, 1, 1, 4).expand(channels, 1, 1, 4)
+    x = F.conv2d(x, down, padding=(pad, 0), groups=channels)
+    return F.conv2d(x, across, padding=(0, pad), groups=channels)
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -94,25 +100,17 @@ def upsample(x: Tensor) -> Tensor:
 
     Along one axis out[2i] = (x[i-1] + 3 x[i]) / 4 and out[2i+1] = (3 x[i] + x[i+1]) / 4, with zeros outside.
     """
-    for dim in (2, 3):
-        before, after = F.pad(x, _one(dim, first=True)), F.pad(x, _one(dim, first=False))
-        size = x.shape[dim]
-        even = 0.25 * before.narrow(dim, 0, size) + 0.75 * x
-        odd = 0.75 * x + 0.25 * after.narrow(dim, 1, size)
-        x = torch.stack([even, odd], dim=dim + 1).flatten(dim, dim + 1)
-    return x
-
-
-def _one(dim: int, *, first: bool) -> list[int]:
-    """F.pad's sizes for one zero before or after along an axis of [N, C, H, W]."""
-    ends = [int(first), int(not first)]
-    return [0, 0, *ends] if dim == 2 else [*ends, 0, 0]
+    taps = torch.outer(fir(x.device, x.dtype, 2.0), fir(x.device, x.dtype, 2.0))
+    kernel = taps.expand(x.shape[1], 1, 4, 4)
+    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
 
 
 def downsample(x: Tensor) -> Tensor:
-    """x [N, C, H, W] -> [N, C, H/2, W/2]: the filter with one zero around, then every second pixel."""
-    x = F.avg_pool2d(F.avg_pool2d(F.pad(x, [1] * 4), 2, stride=1), 2, stride=1)
-    return F.avg_pool2d(x, 2, stride=2)
+    """x [N, C, H, W] -> [N, C, H/2, W/2]: the filter with one zero around, then every second pixel.
+
+    Not by a stride: in bfloat16 oneDNN's gradient of a strided depthwise convolution is 15 times slower.
+    """
+    return smooth(x, pad=1)[:, :, ::2, ::2]
 
 
 # ---- convolutions that resample
@@ -126,7 +124,7 @@ def convolve_up(x: Tensor, weight: Tensor, form: UpForm = "split") -> Tensor:
     polyphase  one 3x3 convolution to four times the channels, whose pixels are shuffled
     """
     if form == "split":
-        return smooth(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), pad=1) * 4
+        return smooth(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), pad=1, gain=4.0)
     kernel = up_kernel(weight).to(x.dtype)
     if form == "composite":
         return F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2, padding=2)
@@ -163,9 +161,8 @@ def down_kernel(weight: Tensor) -> Tensor:
 def _with_filter(weight: Tensor) -> Tensor:
     """The full convolution of a kernel [O, I, k, k] with the filter -> [O, I, k + 3, k + 3], float32."""
     out_channels, in_channels, size = weight.shape[:3]
-    taps = torch.outer(fir(weight.device), fir(weight.device))[
-        None, None
-    ]  # symmetric: flipping changes nothing
+    line = fir(weight.device, torch.float32)
+    taps = torch.outer(line, line)[None, None]  # symmetric: flipping changes nothing
     flat = weight.float().reshape(out_channels * in_channels, 1, size, size)
     return F.conv2d(flat, taps, padding=3).view(out_channels, in_channels, size + 3, size + 3)
 

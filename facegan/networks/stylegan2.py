@@ -155,14 +155,16 @@ class SynthesisLayer(nn.Module):
         """noise: "const", "random", "none", or a map [N, 1, H', W']."""
         gain = gain * ACTIVATION_GAIN
         styles = self.affine(w)
-        scale = self.conv.demodulation(styles) * gain  # [N, O]; g lrelu(x) = lrelu(g x)
-        shift = self.bias[:, None, None] * gain  # [O, 1, 1]
-        amount = self._noise(noise, len(x), x.device)
-        if amount is not None:
-            shift = shift + amount * (self.noise_strength * gain)  # [N or 1, O, H', W']
+        # all gains go to what is small: g lrelu(x) = lrelu(g x)
+        scale = (self.conv.demodulation(styles) * gain).to(x.dtype)[:, :, None, None]  # [N, O, 1, 1]
+        amount = self._noise(noise, len(x), x.device)  # [N or 1, 1, H', W']
         x = self.conv(x, styles)
-        x = torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype)[:, :, None, None])
-        x = F.leaky_relu(x, LEAKY_SLOPE)
+        if amount is None:
+            x = x * scale
+        else:
+            x = torch.addcmul((amount * (self.noise_strength * gain)).to(x.dtype), x, scale)
+        x = x.add_((self.bias * gain).to(x.dtype)[:, None, None])
+        x = F.leaky_relu(x, LEAKY_SLOPE, inplace=True)
         limit = None if self.clamp is None else self.clamp * gain / ACTIVATION_GAIN
         return x if limit is None else x.clamp(-limit, limit)
 
