@@ -22,18 +22,17 @@ import cProfile
 import json
 import platform
 import pstats
-import sys
 import time
 from pathlib import Path
 
 import numba
 import numpy as np
+from machine import load_of_quiet_machine
 
 from facegan.people.person import Person
 from facegan.people.render import render
 from facegan.randomness import Purpose, numpy_generator
 
-MAX_LOAD = 0.5
 PACKAGE = Path("facegan", "people")
 
 
@@ -90,11 +89,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--force", action="store_true")
     arguments = parser.parse_args()
-    load = os.getloadavg()[0]
-    if load > MAX_LOAD and not arguments.force:
-        sys.exit(
-            f"the machine is busy (load average {load:.2f}, at most {MAX_LOAD}); --force measures anyway"
-        )
+    load = load_of_quiet_machine(force=arguments.force)
     persons = people(arguments.people, arguments.seed)
     result: dict[str, object] = {
         "people": arguments.people,

@@ -20,10 +20,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +29,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from machine import load_of_quiet_machine
 from textbook import textbook, textbook_step
 
 from facegan.config import override
@@ -42,8 +41,6 @@ from facegan.presets import Precision, Run, preset
 from facegan.synthesis import Sampler
 from facegan.training.loop import train_step
 from facegan.training.state import new_state, settled
-
-MAX_LOAD = 0.5
 
 
 class RandomPictures:
@@ -147,11 +144,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--force", action="store_true")
     arguments = parser.parse_args()
-    load = os.getloadavg()[0]
-    if load > MAX_LOAD and not arguments.force:
-        sys.exit(
-            f"the machine is busy (load average {load:.2f}, at most {MAX_LOAD}); --force measures anyway"
-        )
+    load = load_of_quiet_machine(force=arguments.force)
     run = preset(arguments.preset).run
     given = {"model.channel_base": arguments.channel_base, "model.channel_max": arguments.channel_max}
     given |= {"batch": arguments.batch, "micro_batch": arguments.batch}

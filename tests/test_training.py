@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from states import differing
 from torch import Tensor
 
 from facegan import checkpoint, models
@@ -35,25 +36,6 @@ def steps(state: TrainState, run: Run, count: int) -> None:
     dataset = data_of(run)
     for _ in range(count):
         train_step(state, run, dataset, run.loss.phases())
-
-
-def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested dictionaries and lists as one level of dotted names."""
-    if isinstance(value, (dict, list, tuple)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {k: v for key, item in items for k, v in flat(item, f"{name}.{key}").items()}
-    return {name: value}
-
-
-def differing(a: Any, b: Any) -> list[str]:
-    """Names at which two nested states are not bit-equal."""
-    left, right = flat(a), flat(b)
-    assert left.keys() == right.keys()
-
-    def same(x: Any, y: Any) -> bool:
-        return torch.equal(x, y) if isinstance(x, Tensor) else bool(x == y)
-
-    return [name for name in left if not same(left[name], right[name])]
 
 
 def newest(folder: Path) -> checkpoint.Parts:

@@ -1,0 +1,27 @@
+"""Comparing training states, for tests of resume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested dictionaries and lists as one level of dotted names."""
+    if isinstance(value, (dict, list, tuple)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {k: v for key, item in items for k, v in flat(item, f"{name}.{key}").items()}
+    return {name: value}
+
+
+def differing(a: Any, b: Any) -> list[str]:
+    """Names at which two nested states are not bit-equal."""
+    left, right = flat(a), flat(b)
+    assert left.keys() == right.keys()
+
+    def same(x: Any, y: Any) -> bool:
+        return torch.equal(x, y) if isinstance(x, Tensor) else bool(x == y)
+
+    return [name for name in left if not same(left[name], right[name])]
