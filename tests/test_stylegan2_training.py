@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from states import differing
 from torch import Tensor, nn
 
 from facegan.config import UsageError
@@ -273,27 +274,6 @@ def test_two_micro_batches_average_w_and_path_length(run: Run, dataset: Dataset)
 
 
 # ---- resume
-
-
-def flat(value: object, name: str = "") -> dict[str, object]:
-    if isinstance(value, (dict, list, tuple)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {k: v for key, item in items for k, v in flat(item, f"{name}.{key}").items()}
-    return {name: value}
-
-
-def differing(a: object, b: object) -> list[str]:
-    left, right = flat(a), flat(b)
-    assert left.keys() == right.keys()
-    return [
-        name
-        for name in left
-        if not (
-            torch.equal(left[name], right[name])
-            if isinstance(left[name], Tensor)
-            else left[name] == right[name]
-        )  # type: ignore[arg-type]
-    ]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
