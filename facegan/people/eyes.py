@@ -53,7 +53,7 @@ def paint_eyes(
         shade = _under_lids(surface.rest[chosen], part)
         material.albedo[chosen] *= shade[:, None]
         view = normalized(camera - surface.turned[chosen])
-        mirrored = 2 * (bulge * view).sum(axis=1, keepdims=True) * bulge - view
+        mirrored = 2 * np.einsum("nk,nk->n", bulge, view)[:, None] * bulge - view
         material.glow[chosen] = _windows(person, mirrored, lamps) * shade[:, None] ** 0.5
 
 

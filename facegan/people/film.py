@@ -30,8 +30,9 @@ def developed(picture: Floats, factor: float, person: Person, supersample: int) 
     contrast, saturation = float(random.uniform(1.04, 1.22)), float(random.uniform(0.82, 1.02))
     noise = float(random.uniform(0.002, 0.010))
     values = (1 - np.exp(-SHOULDER * factor * np.maximum(picture, 0))).astype(np.float32) ** np.float32(GAMMA)
-    size = len(values) // supersample
-    values = values.reshape(size, supersample, size, supersample, 3).mean(axis=(1, 3))
+    corners = [(i, j) for i in range(supersample) for j in range(supersample)]
+    planes = [values[i::supersample, j::supersample] for i, j in corners]
+    values = np.asarray(sum(planes) / np.float32(supersample**2), np.float32)
     values = (values - 0.5) * contrast + 0.5
     grey = values @ LUMINANCE.astype(np.float32)
     values = grey[..., None] + (values - grey[..., None]) * saturation

@@ -109,7 +109,7 @@ def surroundings(person: Person, backdrop: Floats) -> Floats:
     """
     directions = sphere(ENVIRONMENT_DIRECTIONS)
     key = lamps_of(person).directions[0]
-    tint = backdrop.mean(axis=(0, 1))
+    tint = np.einsum("ijc->c", backdrop) / (len(backdrop) * backdrop.shape[1])
     tint = 0.35 + 0.65 * tint / max(float(tint.max()), 1e-3)
     level = 0.20 + 0.36 * (1 - person.light_hardness)
     sky = level * warmth(-0.12 - 0.3 * person.light_warmth) * (0.5 + 0.5 * tint)

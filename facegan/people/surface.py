@@ -60,7 +60,7 @@ class Surface:
         splits = np.cumsum([column.shape[1] for column in columns_of.values()])[:-1]
         found = dict(zip(columns_of, np.split(values, splits, axis=1), strict=True))
         found["normals"] = normalized(found["normals"])
-        uv = (mesh.uv[number] * weights[..., None]).sum(axis=1)
+        uv = np.einsum("kcd,kc->kd", mesh.uv[number], weights)
         return Surface(rows=rows, columns=columns, part=mesh.part[number], uv=uv, **found)
 
 
