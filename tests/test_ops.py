@@ -167,3 +167,23 @@ def test_sampling_first_does_not_spoil_training() -> None:
     x = torch.zeros(1, 2, 4, 4, requires_grad=True)
     (upsample(x).sum() + downsample(x).sum()).backward()
     assert x.grad is not None
+
+
+def test_what_is_kept_of_a_weight_follows_the_weight() -> None:
+    torch.manual_seed(0)
+    layer, x, styles = ModulatedConv(3, 4, 3), torch.randn(2, 3, 5, 5), torch.randn(2, 3)
+
+    def run() -> Tensor:
+        return layer(x, styles) * layer.demodulation(styles)[:, :, None, None]
+
+    with torch.no_grad():
+        first = run()
+        assert torch.equal(run(), first)
+        layer.weight.mul_(torch.linspace(0.5, 2, 4)[:, None, None, None] + torch.rand(4, 3, 3, 3))
+        changed = run()
+        assert not torch.allclose(changed, first)
+        layer.weight.data = layer.weight.data.clone().flip(0)  # other memory, the same version
+        assert not torch.allclose(run(), changed)
+    assert torch.allclose(run(), run().detach())
+    run().sum().backward()
+    assert layer.weight.grad is not None

@@ -13,6 +13,7 @@ Weights are float32; convolutions run in the input's type.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -28,6 +29,20 @@ UpForm = Literal["split", "composite", "polyphase"]
 DownForm = Literal["split", "composite"]
 UP_FORMS: tuple[UpForm, ...] = get_args(UpForm)
 DOWN_FORMS: tuple[DownForm, ...] = get_args(DownForm)
+
+
+def derived(module: nn.Module, name: str, weight: Tensor, make: Callable[[], Tensor]) -> Tensor:
+    """make(), a function of the weight alone; kept with the module while the weight stays as it is.
+
+    At inference it is the same for every picture. With gradients it is made anew each time.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return make()
+    kept: dict[str, tuple[object, Tensor]] = module.__dict__.setdefault("_derived", {})
+    mark = (weight._version, weight.data_ptr(), weight.device)  # every change in place raises the version
+    if name not in kept or kept[name][0] != mark:
+        kept[name] = mark, make()
+    return kept[name][1]
 
 
 def normalize_second_moment(x: Tensor) -> Tensor:
@@ -57,7 +72,8 @@ class Dense(nn.Module):
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.addmm(self.bias * self.bias_gain, x, (self.weight * self.weight_gain).t())
+        weight = derived(self, "weight", self.weight, lambda: (self.weight * self.weight_gain).t())
+        x = torch.addmm(self.bias * self.bias_gain, x, weight)
         return F.leaky_relu(x, LEAKY_SLOPE) * ACTIVATION_GAIN if self.lrelu else x
 
 
@@ -225,13 +241,13 @@ class ModulatedConv(nn.Module):
 
     def demodulation(self, styles: Tensor) -> Tensor:
         """d [N, O] of styles [N, I], float32."""
-        energy = self.weight.square().sum(dim=(2, 3))  # [O, I]
-        return (styles.square() @ energy.t() + EPS).rsqrt()
+        energy = derived(self, "energy", self.weight, lambda: self.weight.square().sum(dim=(2, 3)).t())
+        return (styles.square() @ energy + EPS).rsqrt()  # energy [I, O]
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
         """The convolution without the demodulation."""
         x = x * styles.to(x.dtype)[:, :, None, None]
-        weight = self.weight.to(x.dtype)
+        weight = derived(self, str(x.dtype), self.weight, lambda: self.weight.to(x.dtype))
         if self.up:
             return convolve_up(x, weight, self.form)
         return F.conv2d(x, weight, padding=weight.shape[2] // 2)
