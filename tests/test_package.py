@@ -77,12 +77,18 @@ def test_the_wheel_holds_models_data_and_types_and_runs_outside_the_checkout(tmp
         "zoo/starter-64.md",
         "zoo/dcgan-64.safetensors",
         "zoo/dcgan-64.md",
+        "people/assets.npz",
     }
     assert {f"facegan/{name}" for name in wanted} <= names
-    subprocess.run(
-        [sys.executable, "-m", "facegan", "generate", "--seeds", "0-3", "--grid", "--out", "faces"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
-        check=True,
-    )
+    for command in (
+        ["generate", "--seeds", "0-3", "--grid", "--out", "faces"],
+        ["people", "people.zip", "--count", "1", "--resolution", "16"],
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "facegan", *command],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+            check=True,
+        )
     assert (tmp_path / "faces" / "grid.png").exists()
+    assert (tmp_path / "people.zip").exists()
