@@ -56,7 +56,7 @@ def modulated(x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool, up
 class _Layer(SynthesisLayer):
     def forward(self, x: Tensor, w: Tensor, noise: str | Tensor, gain: float = 1.0) -> Tensor:
         x = modulated(x, self.conv.weight, self.affine(w), demodulate=True, up=self.conv.up)
-        amount = self._noise(noise, len(x), x.device)
+        amount = self._noise(noise, x)
         x = x if amount is None else x + amount * self.noise_strength
         return F.leaky_relu(x + self.bias[:, None, None], LEAKY_SLOPE) * (ACTIVATION_GAIN * gain)
 

@@ -113,6 +113,13 @@ class Run:
                 "loss wgan-gp: its penalty is of single images, which BatchNorm in D mixes; "
                 "add --set model.d_norm=layer (or none)"
             )
+        group = getattr(self.model, "minibatch_std_group", 1)
+        if self.micro_batch % min(group, self.micro_batch):
+            raise UsageError(
+                f"micro_batch {self.micro_batch}: a multiple of minibatch_std_group {group}, or below it"
+            )
+        if isinstance(self.loss, StyleGAN2Loss) and not isinstance(self.model, StyleGAN2Config):
+            raise UsageError(f"loss stylegan2: it is for StyleGAN2, not for {self.model.architecture}")
         if self.total_images < 1:
             raise UsageError(f"total_images {self.total_images}: must be positive")
         if not 0 <= self.seed < 2**32:  # randomness keys are 32-bit words
@@ -160,7 +167,7 @@ def _stylegan2(
 
 
 def _auto(model: StyleGAN2Config, batch: int) -> Run:
-    """StyleGAN2-ADA's `auto` rule: gamma is 0.0002 resolution^2 / batch."""
+    """StyleGAN2-ADA's `auto` rule for gamma, 0.0002 resolution^2 / batch, lr and EMA; no path length."""
     return _stylegan2(
         model,
         batch=batch,
@@ -194,8 +201,13 @@ _SMALL = StyleGAN2Config(resolution=64, mapping_layers=2, channel_base=4096, cha
 _MEDIUM = StyleGAN2Config(resolution=128, mapping_layers=2, channel_base=8192, channel_max=256)
 
 
-def _wide(resolution: int, group: int) -> StyleGAN2Config:
-    return StyleGAN2Config(resolution=resolution, channel_base=32_768, minibatch_std_group=group)
+_ADA_256 = StyleGAN2Config(resolution=256, minibatch_std_group=8, conv_clamp=256.0)
+
+
+def _wide(resolution: int, group: int, clamp: float | None = 256.0) -> StyleGAN2Config:
+    return StyleGAN2Config(
+        resolution=resolution, channel_base=32_768, minibatch_std_group=group, conv_clamp=clamp
+    )
 
 
 PRESETS: dict[str, Preset] = {
@@ -219,18 +231,18 @@ PRESETS: dict[str, Preset] = {
     ),
     "stylegan2-64": Preset(
         _auto(_SMALL, 32),
-        "StyleGAN2 at 64 px",
+        "StyleGAN2 at 64 px, a quarter as wide as published",
         _ADA,
         "G 5.5 M, D 4.7 M parameters",
     ),
     "stylegan2-128": Preset(
         _auto(_MEDIUM, 32),
-        "StyleGAN2 at 128 px",
+        "StyleGAN2 at 128 px, half as wide as published",
         _ADA,
         "G 7.1 M, D 6.0 M parameters",
     ),
     "stylegan2-ffhq-256": Preset(
-        _paper(StyleGAN2Config(resolution=256, minibatch_std_group=8), 64, 1.0),
+        _paper(_ADA_256, 64, 1.0),
         "paper256, as published for FFHQ",
         _ADA,
         "G 24.8 M, D 24.0 M parameters",
@@ -242,7 +254,7 @@ PRESETS: dict[str, Preset] = {
         _paper(_wide(1024, 4), 32, 2.0), "paper1024", _ADA, "G 30.4 M, D 29.0 M parameters"
     ),
     "stylegan2-config-f": Preset(
-        _paper(_wide(1024, 4), 32, 10.0),
+        _paper(_wide(1024, 4, clamp=None), 32, 10.0),
         "config F of the StyleGAN2 paper, 1024 px",
         _STYLEGAN2,
         "G 30.4 M, D 29.0 M parameters; 9 days 18 hours on 8 V100 in the paper",

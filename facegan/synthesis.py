@@ -114,7 +114,8 @@ class Sampler:
             raise UsageError(f"batch {batch}: 1 to {MAX_BATCH:,}")
         self.model = model
         self.batch = batch
-        self.generator = place(model.generator, choose_device(device), sampling_dtype(precision))
+        generator = model.generator.requires_grad_(False)
+        self.generator = place(generator, choose_device(device), sampling_dtype(precision))
 
     def sample(
         self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None

@@ -389,3 +389,17 @@ def test_an_unknown_kind_of_a_union_names_the_nearest() -> None:
 def test_a_seed_beyond_32_bits_is_refused() -> None:
     with pytest.raises(UsageError, match="0 to 4294967295"):
         replace(RUN, seed=2**32)
+
+
+@pytest.mark.parametrize(
+    ("preset_name", "settings", "words"),
+    [
+        ("stylegan2-64-tiny", ["batch=6", "micro_batch=6"], "micro_batch 6: a multiple of .* 4"),
+        ("dcgan-64", ["loss.name=stylegan2"], "for StyleGAN2, not for dcgan"),
+    ],
+)
+def test_what_cannot_train_is_refused_before_it_begins(
+    preset_name: str, settings: list[str], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        override(preset(preset_name).run, settings)

@@ -32,16 +32,18 @@ DOWN_FORMS: tuple[DownForm, ...] = get_args(DownForm)
 
 
 def derived(module: nn.Module, name: str, weight: Tensor, make: Callable[[], Tensor]) -> Tensor:
-    """make(), a function of the weight alone; kept with the module while the weight stays as it is.
+    """make(), a function of a frozen weight alone; kept with the module while the weight stays as it is.
 
-    At inference it is the same for every picture. With gradients it is made anew each time.
+    At inference it is the same for every picture. A weight that requires a gradient belongs to an optimiser,
+    and fused ones change it unseen: nothing of it is kept. Changes through `.data` are not seen either.
     """
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if weight.requires_grad or weight.is_inference() or torch.compiler.is_compiling():
         return make()
-    kept: dict[str, tuple[object, Tensor]] = module.__dict__.setdefault("_derived", {})
-    mark = (weight._version, weight.data_ptr(), weight.device)  # every change in place raises the version
+    kept: dict[str, tuple[object, Tensor, Tensor]] = module.__dict__.setdefault("_derived", {})
+    mark = (weight._version, weight.data_ptr())
     if name not in kept or kept[name][0] != mark:
-        kept[name] = mark, make()
+        with torch.inference_mode(False), torch.no_grad():
+            kept[name] = mark, make(), weight.detach()  # which holds the memory: its address cannot come back
     return kept[name][1]
 
 
@@ -72,16 +74,12 @@ class Dense(nn.Module):
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = derived(self, "weight", self.weight, lambda: (self.weight * self.weight_gain).t())
-        x = torch.addmm(self.bias * self.bias_gain, x, weight)
+        x = torch.addmm(self.bias, x, self.weight.t(), beta=self.bias_gain, alpha=self.weight_gain)
         return F.leaky_relu(x, LEAKY_SLOPE) * ACTIVATION_GAIN if self.lrelu else x
 
 
 def activate(x: Tensor, bias: Tensor | None, gain: float = 1.0, clamp: float | None = None) -> Tensor:
-    """gain sqrt(2) lrelu_0.2(x + bias) for x [N, C, H, W] and bias [C], then within +-clamp gain.
-
-    The gains are taken into what is small: lrelu(g x) = g lrelu(x) for g > 0.
-    """
+    """gain sqrt(2) lrelu_0.2(x + bias) for x [N, C, H, W] and bias [C], then within +-clamp gain."""
     gain_here = gain * ACTIVATION_GAIN
     if bias is not None:
         x = x + bias.to(x.dtype)[:, None, None]
@@ -92,11 +90,19 @@ def activate(x: Tensor, bias: Tensor | None, gain: float = 1.0, clamp: float | N
 # ---- FIR resampling
 
 
-@lru_cache(maxsize=16)
 def fir(device: torch.device, dtype: torch.dtype, gain: float = 1.0) -> Tensor:
     """The filter [4]: gain [1, 3, 3, 1] / 8."""
+    if torch.compiler.is_compiling():  # what is traced must not outlive its trace
+        return _fir(device, dtype, gain)
+    return _kept_fir(device, dtype, gain)
+
+
+def _fir(device: torch.device, dtype: torch.dtype, gain: float) -> Tensor:
     with torch.inference_mode(False):  # it outlives whoever asks first, and training asks too
         return torch.tensor([0.125, 0.375, 0.375, 0.125], device=device, dtype=dtype) * gain
+
+
+_kept_fir = lru_cache(maxsize=32)(_fir)
 
 
 def smooth(x: Tensor, pad: int, gain: float = 1.0) -> Tensor:

@@ -40,6 +40,7 @@ from facegan.networks.ops import (
 
 Architecture = Literal["orig", "skip", "resnet"]
 RESIDUAL_GAIN = math.sqrt(0.5)  # of both branches: keeps the variance of their sum
+NOISE_MODES = ("const", "random", "none")
 MAX_CHANNELS = 1024  # bounds what a model file can make us allocate
 MAX_MAPPING_LAYERS = 16
 
@@ -157,7 +158,7 @@ class SynthesisLayer(nn.Module):
         styles = self.affine(w)
         # all gains go to what is small: g lrelu(x) = lrelu(g x)
         scale = (self.conv.demodulation(styles) * gain).to(x.dtype)[:, :, None, None]  # [N, O, 1, 1]
-        amount = self._noise(noise, len(x), x.device)  # [N or 1, 1, H', W']
+        amount = self._noise(noise, x)  # [N or 1, 1, H', W']
         x = self.conv(x, styles)
         if amount is None:
             x = x * scale
@@ -168,11 +169,11 @@ class SynthesisLayer(nn.Module):
         limit = None if self.clamp is None else self.clamp * gain / ACTIVATION_GAIN
         return x if limit is None else x.clamp(-limit, limit)
 
-    def _noise(self, noise: str | Tensor, count: int, device: torch.device) -> Tensor | None:
+    def _noise(self, noise: str | Tensor, x: Tensor) -> Tensor | None:
         if isinstance(noise, Tensor):
             return noise
         if noise == "random":
-            return torch.randn(count, 1, self.resolution, self.resolution, device=device)
+            return torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device)
         return None if noise == "none" else self.noise_const[None, None]
 
 
@@ -223,7 +224,7 @@ class SynthesisBlock(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """ws [N, num_convs + 1, w_dim]: one a convolution, then the picture's."""
         if x is None:
-            x = self.const.to(dtype).expand(len(ws), -1, -1, -1)
+            x = self.const.to(dtype).expand(ws.shape[0], -1, -1, -1)
             x = self.conv1(x, ws[:, 0], noise[0])
         else:
             gain = RESIDUAL_GAIN if self.residual else 1.0
@@ -290,6 +291,10 @@ class StyleGAN2Generator(Generator):
         noise: "const", "random" (torch's global generator), "none", or one map a layer: `noise_shapes`.
         """
         require_shape("w", w, None, self.num_ws, self.w_dim)
+        if isinstance(noise, str) and noise not in NOISE_MODES:
+            raise ValueError(f"noise {noise!r}: one of {', '.join(NOISE_MODES)}, or a map for each layer")
+        if not isinstance(noise, str) and len(noise) != len(self.noise_shapes()):
+            raise ValueError(f"{len(noise)} noise maps: this network has {len(self.noise_shapes())} layers")
         maps: list[str | Tensor] = (
             [noise] * len(self.noise_shapes()) if isinstance(noise, str) else list(noise)
         )

@@ -79,8 +79,7 @@ class TrainingBatch:
     def path(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """w [n, L, W] of fresh latents, their images [n, C, H, W], and normal noise like the images."""
         generator, random = self._state.generator, self._random(Purpose.PATH)
-        z = torch.randn(count, generator.z_dim, **random)
-        w = generator.mapping(z)
+        w = generator.mapping(torch.randn(count, generator.z_dim, **random))
         noise = [torch.randn(count, *shape, **random) for shape in generator.noise_shapes()]
         image = generator.synthesis(w, noise)
         return w, image, torch.randn(image.shape, **random)
