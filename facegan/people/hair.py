@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from facegan.people.growth import NO_CEILING, Growth, grow, head_scale, obstacles_of
 from facegan.people.hair_styles import STYLES, Place, Style
-from facegan.people.head import Floats, Indices
+from facegan.people.head import Floats, Indices, Part, head
 from facegan.people.noise import clouds
 from facegan.people.person import RGB, Detail, Person
 from facegan.people.raster import normalized
@@ -317,7 +317,7 @@ def _gathering(
     angle = -0.1 + 1.35 * high**0.7 if style.gathered == "bun" else 0.1 + 0.6 * high  # up from the back
     direction = np.array([0.0, math.sin(angle), -math.cos(angle)])
     centre = np.array([0.0, 7.5, 0.3]) + _shift(shape)
-    skin = shape.vertices[np.unique(skin_triangles())] - centre
+    skin = shape.vertices[head().part_vertices(Part.SKIN)] - centre
     distance = float((skin[skin[:, 1] > -0.5] @ direction).max())
     radius = 0.16 + 0.12 * person.hair_length + 0.05 * person.hair_volume if style.gathered == "bun" else 0.0
     target = centre + direction * (distance + 0.04)
