@@ -1,6 +1,7 @@
 """Shared by all tests: one torch thread, a private cache, no network, a time limit, one tiny run.
 
-An unmarked test that takes more than a second of processor time fails: mark it slow, or make it smaller.
+An unmarked test takes a second of processor time at most; what takes two fails, since machines differ by that
+much: mark it slow, or make it smaller.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from facegan.networks.dcgan import DCGANConfig
 from facegan.presets import Intervals, Run
 from facegan.training.loop import train
 
-MAX_FAST_SECONDS = 1.0
+MAX_FAST_SECONDS = 2.0
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -47,7 +47,8 @@ def lit(
     if thicket is not None:
         seen, sky = seen * thicket.lamp_light(outside, HAIR_DENSITY), thicket.open_sky(outside, HAIR_SKY)
     return _lit_kernel(
-        surface.turned, material.normals, material.roughness, material.specular, material.scatter, transfer,
+        surface.turned, material.normals, material.roughness, material.specular, material.scatter,
+        np.ascontiguousarray(transfer),  # columns of a table, or a table: one compilation serves both
         lamps.directions, lamps.colours, ambient, seen, sky, camera, WRAP, np.empty(9),
     )  # fmt: skip
 
