@@ -7,10 +7,10 @@ import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -124,12 +124,12 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     tasks: dict[str, TaskID] = {}
     taken: dict[str, float] = {}
-    before = time.monotonic()
+    before = monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
 
         def advance(what: str, done: int, total: int) -> None:
             nonlocal before
-            now = time.monotonic()
+            now = monotonic()
             taken[what] = taken.get(what, 0.0) + now - before
             before = now
             if what not in tasks:
@@ -176,7 +176,7 @@ def pace(what: str, slow_start: str) -> Iterator[Callable[[int, int], None]]:
         def advance(done: int, total: int) -> None:
             nonlocal began, said, calls
             calls += 1
-            now = time.monotonic()
+            now = monotonic()
             note = f"{done:,} of {total:,} {what}"
             if calls == 1 and done < total:
                 timer.start()

@@ -595,7 +595,7 @@ def test_the_rate_is_that_of_new_pictures_after_the_first(
 ) -> None:
     """From 100 on: the first new one after 40 s of compiling, then 22 in 11 s; so 77 take 38.5 s."""
     clock: Iterator[float] = iter([0.0, 40.0, 40.5, 41.0, 51.0])
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(terminal, "monotonic", lambda: next(clock))
     with terminal.pace("pictures", "compiling") as advance:
         for done in (100, 101, 102, 103, 123):
             advance(done, 200)
