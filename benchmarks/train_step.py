@@ -47,12 +47,16 @@ class RandomPictures:
     """Stands in for a Dataset: the same random pixels as every batch."""
 
     def __init__(self, run: Run) -> None:
-        shape = (run.micro_batch, run.model.channels, run.model.resolution, run.model.resolution)
+        shape = (run.batch, run.model.channels, run.model.resolution, run.model.resolution)
         self._pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
 
-    def batch(self, first: int, count: int, seed: int) -> torch.Tensor:
-        """uint8 [count, C, H, W]."""
-        return self._pixels
+    def stream(self, first: int, count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """The same numbers for every batch."""
+        return np.arange(count)
+
+    def pictures(self, numbers: np.ndarray[tuple[int], np.dtype[np.int64]]) -> torch.Tensor:
+        """uint8 [len(numbers), C, H, W]."""
+        return self._pixels[numbers]
 
 
 def seconds_each(cases: dict[str, Callable[[], None]], seconds: float) -> dict[str, float]:

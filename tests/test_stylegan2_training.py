@@ -17,7 +17,7 @@ from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.losses import StyleGAN2Loss, lazy_interval, path_lengths, squared_gradient
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 from facegan.presets import Adam, Intervals, Run
-from facegan.training.batch import TrainingBatch
+from facegan.training.batch import TrainingBatch, rows
 from facegan.training.loop import train_step
 from facegan.training.state import TrainState, new_state
 
@@ -258,7 +258,7 @@ def test_the_mean_of_w_follows_the_training_latents(run: Run, dataset: Dataset) 
 def test_two_micro_batches_average_w(run: Run, dataset: Dataset) -> None:
     halves = replace(run, micro_batch=4, model=replace(run.model, w_avg_beta=0.0))  # type: ignore[type-var]
     state = new_state(halves)
-    batches = [TrainingBatch(state, halves, dataset, first) for first in (0, 4)]
+    batches = [TrainingBatch(state, halves, dataset, 0, part) for part in (0, 1)]
     means = []
     for batch in batches:
         batch.fake()
@@ -291,11 +291,40 @@ def test_the_path_length_is_remembered_as_the_mean_over_micro_batches(run: Run, 
         assert optimizer is not None
     train_step(before, bare, dataset, bare.loss.phases())
     values = []
-    for first in (16, 20):
-        w, image, noise = TrainingBatch(before, run, dataset, first).path(2)
+    for part in (0, 1):
+        w, image, noise = TrainingBatch(before, run, dataset, 16, part).path(2)
         lengths = path_lengths(w, image, noise)
         values.append(torch.lerp(before.loss_memory["path_length"], lengths.mean(), 0.01).detach())
     assert torch.allclose(state.loss_memory["path_length"], torch.stack(values).mean(), rtol=1e-4)
+
+
+# ---- gradient accumulation
+
+
+@pytest.mark.parametrize("micro_batch", [4, 8])
+def test_a_step_in_parts_is_the_step_in_one(run: Run, dataset: Dataset, micro_batch: int) -> None:
+    """R1, mixing, noise, minibatch std and w's mean included; the path length's mean alone is of a part."""
+    loss = replace(run.loss, path_length_decay=0.0, mixing_probability=1.0)  # type: ignore[type-var]
+    run = replace(run, batch=16, micro_batch=16, loss=loss, total_images=64)
+    whole, parts = new_state(run), new_state(run)
+    in_parts = replace(run, micro_batch=micro_batch)
+    for _ in range(2):
+        expected, terms = steps(whole, run, dataset, 1), steps(parts, in_parts, dataset, 1)
+        assert terms.keys() == expected.keys()
+        for name, value in expected.items():
+            assert torch.allclose(terms[name], value, rtol=1e-4, atol=1e-6), name
+    for player, network in whole.networks.items():
+        for (name, value), got in zip(
+            network.named_parameters(), parts.networks[player].parameters(), strict=True
+        ):
+            # Adam makes steps of lr = 0.002 of any gradient, however small
+            assert torch.allclose(got, value, rtol=1e-3, atol=1e-4), name
+
+
+def test_the_parts_of_a_batch_keep_its_groups_of_minibatch_std(run: Run) -> None:
+    run = replace(run, batch=16, micro_batch=8)
+    assert rows(run, 0).tolist() == [0, 1, 4, 5, 8, 9, 12, 13]
+    assert rows(run, 1).tolist() == [2, 3, 6, 7, 10, 11, 14, 15]
 
 
 # ---- resume

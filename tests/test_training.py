@@ -21,6 +21,7 @@ from facegan.images import read_provenance
 from facegan.losses import Phase
 from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
+from facegan.training.batch import TrainingBatch
 from facegan.training.loop import Tick, train, train_step
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state
@@ -136,21 +137,16 @@ def test_two_steps_are_textbook_dcgan_steps(tiny_run_config: Run) -> None:
             torch.testing.assert_close(other, value, rtol=0, atol=2e-6, msg=name)
 
 
-def test_a_micro_batch_s_latents_depend_on_its_first_image_alone(tiny_run_config: Run) -> None:
-    """Not on the batch it is part of: images 16 to 23 as the first of a batch of 16, and inside one of 32."""
-    fakes: dict[int, list[Tensor]] = {16: [], 32: []}
-    for batch_size, images_seen in ((16, 16), (32, 0)):
-        run = replace(tiny_run_config, batch=batch_size)
-        state = new_state(run)
-        state.images_seen = images_seen
-
-        def keep(batch: Any, kept: list[Tensor] = fakes[batch_size]) -> dict[str, Tensor]:
-            kept.append(batch.fake().detach())
-            return {"logit": batch.logits(batch.real)}
-
-        train_step(state, run, data_of(run), [Phase("D", keep)])
-    assert torch.equal(fakes[16][0], fakes[32][2])
-    assert torch.equal(fakes[16][1], fakes[32][3])
+def test_the_micro_batches_share_out_the_batch_s_pictures_and_fakes(tiny_run_config: Run) -> None:
+    """In their order: without minibatch std the first part is the batch's first half."""
+    whole, halves = replace(tiny_run_config, micro_batch=16), tiny_run_config
+    state, data = new_state(whole), data_of(whole)
+    state.generator.eval()  # BatchNorm's batch statistics would tell the parts apart
+    one = TrainingBatch(state, whole, data, 32)
+    parts = [TrainingBatch(state, halves, data, 32, part) for part in (0, 1)]
+    assert torch.equal(torch.cat([part.real for part in parts]), one.real)
+    assert torch.allclose(torch.cat([part.fake() for part in parts]), one.fake(), atol=1e-6)
+    assert torch.equal(torch.cat([part.uniform() for part in parts]), one.uniform())
 
 
 @pytest.mark.parametrize("micro_batch", [8, 16])

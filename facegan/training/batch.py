@@ -1,7 +1,8 @@
 """One micro-batch of a training step: its reals, its fakes, and every random number of it.
 
-All draws are functions of (seed, the micro-batch's first image, purpose): one process and several draw
-the same.
+All draws are made for the whole batch, as functions of (seed, the batch's first image, purpose), of which a
+micro-batch takes its part: a step in several parts is the step in one, and so is one by several processes.
+BatchNorm's statistics and the path length's mean alone are of a micro-batch.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from facegan.training.state import TrainState
 
 
 class TrainingBatch:
-    """losses.MicroBatch over the state; latents are a function of (seed, first image).
+    """losses.MicroBatch over the state: part `part` of the batch that begins with image `first`.
 
     With `keep_fake` G's images are made once, with their graph, for all phases of the step. Without it (the
     graphs of several micro-batches would pile up) every phase makes the same ones again, D's without a graph.
     """
 
-    def __init__(self, state: TrainState, run: Run, dataset: Dataset, first: int) -> None:
-        pixels = dataset.batch(first, run.micro_batch, run.seed)
-        self.real = to_float(pixels.to(state.device)).contiguous(memory_format=torch.channels_last)
+    def __init__(self, state: TrainState, run: Run, dataset: Dataset, first: int, part: int = 0) -> None:
+        self._state, self._seed, self._first, self._part = state, run.seed, first, part
+        self._of, self._rows = run.batch, rows(run, part)
+        numbers = dataset.stream(first, run.batch, run.seed)[self._rows.numpy()]
+        pixels = dataset.pictures(numbers).to(state.device)
+        self.real = to_float(pixels).contiguous(memory_format=torch.channels_last)
         self.player: Player = "D"  # whose phase it is
-        self._state, self._seed, self._first = state, run.seed, first
         self._keep_fake = run.micro_batch == run.batch
         self._mixing = run.loss.mixing
         self.w_mean: Tensor | None = None  # of this micro-batch's latents
@@ -41,23 +44,21 @@ class TrainingBatch:
         """G's images [N, C, H, W]."""
         if self._fake is not None:
             return self._fake
-        count, generator = len(self.real), self._state.generator
+        generator = self._state.generator
         with torch.set_grad_enabled(self._keep_fake or self.player == "G"):
-            w = generator.mapping(self._latents(count, Purpose.LATENT))
+            w = generator.mapping(self._latents(Purpose.LATENT))
             self.w_mean = w[:, 0].detach().mean(dim=0)
-            fake = generator.synthesis(self._mixed(w), self._noise(count, Purpose.NOISE))
+            draw = self._random(Purpose.NOISE)
+            noise = [self._mine(torch.randn(self._of, *shape, **draw)) for shape in generator.noise_shapes()]
+            fake = generator.synthesis(self._mixed(w), noise)
         if self._keep_fake:
             self._fake = fake
         return fake
 
-    def _latents(self, count: int, purpose: Purpose) -> Tensor:
+    def _latents(self, purpose: Purpose) -> Tensor:
         """z [N, z_dim]."""
-        return torch.randn(count, self._state.generator.z_dim, **self._random(purpose))
-
-    def _noise(self, count: int, purpose: Purpose) -> list[Tensor]:
-        """A map [N, 1, H, W] for each layer of G that has noise."""
-        random = self._random(purpose)
-        return [torch.randn(count, *shape, **random) for shape in self._state.generator.noise_shapes()]
+        shape = self._of, self._state.generator.z_dim
+        return self._mine(torch.randn(shape, **self._random(purpose)))
 
     def _mixed(self, w: Tensor) -> Tensor:
         """w [N, L, W], by chance with the last layers' styles of second latents, from a drawn layer on."""
@@ -68,21 +69,27 @@ class TrainingBatch:
         cutoff = int(torch.randint(1, w.shape[1], (), generator=random))
         if not is_mixed:
             return w
-        second = self._state.generator.mapping(self._latents(len(w), Purpose.MIXING))
+        second = self._state.generator.mapping(self._latents(Purpose.MIXING))
         return torch.cat([w[:, :cutoff], second[:, cutoff:]], dim=1)
 
     def _random(self, purpose: Purpose) -> dict[str, Any]:
-        """torch.randn's keywords: this micro-batch's generator for a purpose, and the device."""
+        """torch.randn's keywords: this batch's generator for a purpose, and the device."""
         device = self._state.device
         return {"generator": torch_generator(self._seed, self._first, purpose, device), "device": device}
+
+    def _mine(self, drawn: Tensor) -> Tensor:
+        """This part of what was drawn for the whole batch."""
+        return drawn if len(self._rows) == len(drawn) else drawn[self._rows.to(drawn.device)]
 
     def path(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """w [n, L, W] of fresh latents, their images [n, C, H, W], and normal noise like the images."""
         generator, random = self._state.generator, self._random(Purpose.PATH)
-        w = generator.mapping(torch.randn(count, generator.z_dim, **random))
-        noise = [torch.randn(count, *shape, **random) for shape in generator.noise_shapes()]
+        total = count * (self._of // len(self._rows))
+        mine = slice(self._part * count, (self._part + 1) * count)
+        w = generator.mapping(torch.randn(total, generator.z_dim, **random)[mine])
+        noise = [torch.randn(total, *shape, **random)[mine] for shape in generator.noise_shapes()]
         image = generator.synthesis(w, noise)
-        return w, image, torch.randn(image.shape, **random)
+        return w, image, torch.randn(total, *image.shape[1:], **random)[mine]
 
     def recall(self, name: str) -> Tensor:
         """The loss's number of that name."""
@@ -99,8 +106,19 @@ class TrainingBatch:
 
     def uniform(self) -> Tensor:
         """Numbers in [0, 1), one a sample [N]."""
-        return torch.rand(len(self.real), **self._random(Purpose.PENALTY))
+        return self._mine(torch.rand(self._of, **self._random(Purpose.PENALTY)))
 
     def generator_changed(self) -> None:
         """Forgets the images of the generator that was."""
         self._fake = None
+
+
+def rows(run: Run, part: int) -> Tensor:
+    """The places in the batch [micro_batch] that a part takes: whole groups of minibatch std.
+
+    A batch's groups are n, n + N/G, n + 2N/G ... (ops.minibatch_std), and the part's own are the same ones.
+    """
+    group = min(getattr(run.model, "minibatch_std_group", 1), run.micro_batch)
+    share = run.micro_batch // group
+    places = torch.arange(run.batch).view(group, -1)[:, part * share : (part + 1) * share]
+    return places.reshape(-1)

@@ -49,8 +49,8 @@ SAMPLE_SEEDS = range(64)
 def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase]) -> dict[str, Tensor]:
     """One batch: every phase's update, then EMA and clock. Returns the mean of each term, on the device."""
     step = state.images_seen // run.batch
-    firsts = range(state.images_seen, state.images_seen + run.batch, run.micro_batch)
-    batches = [TrainingBatch(state, run, dataset, first) for first in firsts]
+    parts = range(run.batch // run.micro_batch)
+    batches = [TrainingBatch(state, run, dataset, state.images_seen, part) for part in parts]
     means: dict[str, Tensor] = {}
     for phase in phases:
         if step % phase.every:
