@@ -16,7 +16,9 @@ import typer
 
 from facegan.config import UsageError
 from facegan.terminal import (
+    AUTO,
     WRONG_PLACE,
+    batch_size,
     counter,
     fail,
     interruptible,
@@ -119,7 +121,12 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --resume: accept a changed config.")] = False,
     batch: Annotated[
-        int | None, typer.Option(parser=whole_number, metavar="N", help="Images a step.")
+        int | None,
+        typer.Option(
+            parser=batch_size,
+            metavar="N",
+            help="Images a step; auto: the preset's, in parts that fit into memory.",
+        ),
     ] = None,
     stop_after: Annotated[
         str | None, typer.Option(help="Stop and save after this time: 90s, 20m, 2h.")
@@ -366,4 +373,4 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _batch_settings(batch: int) -> list[str]:
-    return [f"batch={batch}", f"micro_batch={batch}"]
+    return ["micro_batch=0"] if batch == AUTO else [f"batch={batch}", f"micro_batch={batch}"]

@@ -95,16 +95,20 @@ class Run:
     intervals: Intervals = field(default_factory=Intervals)
     measure: Measure = field(default_factory=Measure)
     batch: int = 128
-    micro_batch: int = 128
+    micro_batch: int = 128  # 0: as many as fit into memory
     total_images: int = 1_000_000
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        if self.micro_batch < 1 or self.batch < 1:
-            raise UsageError(f"batch {self.batch}, micro_batch {self.micro_batch}: must be positive")
-        if self.batch % self.micro_batch:
+        if self.micro_batch < 0 or self.batch < 1:
+            raise UsageError(
+                f"batch {self.batch}, micro_batch {self.micro_batch}: must be positive; micro_batch 0 takes "
+                "what fits into memory"
+            )
+        part = self.micro_batch or self.batch
+        if self.batch % part:
             raise UsageError(f"batch {self.batch}: must be a multiple of micro_batch {self.micro_batch}")
         if self.batch > MAX_BATCH:
             raise UsageError(f"batch {self.batch}: at most {MAX_BATCH:,}")
@@ -114,10 +118,8 @@ class Run:
                 "add --set model.d_norm=layer (or none)"
             )
         group = getattr(self.model, "minibatch_std_group", 1)
-        if self.micro_batch % min(group, self.micro_batch):
-            raise UsageError(
-                f"micro_batch {self.micro_batch}: a multiple of minibatch_std_group {group}, or below it"
-            )
+        if part % min(group, part):
+            raise UsageError(f"micro_batch {part}: a multiple of minibatch_std_group {group}, or below it")
         if isinstance(self.loss, StyleGAN2Loss) and not isinstance(self.model, StyleGAN2Config):
             raise UsageError(f"loss stylegan2: it is for StyleGAN2, not for {self.model.architecture}")
         if self.total_images < 1:

@@ -47,6 +47,23 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+AUTO = 0  # as a batch size
+
+
+def batch_size(text: str) -> int:
+    """A whole number, or AUTO for "auto".
+
+    Raises:
+        typer.BadParameter: anything else.
+    """
+    if str(text) == "auto":
+        return AUTO
+    number = whole_number(text)
+    if number < 1:
+        raise typer.BadParameter(f"batch {number}: a positive number, or auto")
+    return number
+
+
 def say(line: str) -> None:
     """Prints a line to stderr at once."""
     print(line, file=sys.stderr, flush=True)

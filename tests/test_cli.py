@@ -129,6 +129,7 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
         (["train", "--out", "x", "--preset", "dcgan-64", "--set", "optimizer.lrr=1"], "did you mean 'lr'"),
         (["train", "--out", "x", "--preset", "dcgan-64", "--set", "batch=many"], "expected int"),
         (["train", "--out", "x", "--preset", "dcgan-64", "--batch", "0"], "batch 0"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--batch", "most"], "'most' is not a whole number"),
         (["train", "--out", "x", "--preset", "dcgan-64", "--data", "nowhere"], "no such folder or zip"),
         (["train", "--out", "x", "--preset", "dcgan-64", "--crop", "round"], "one of center, pad, celeba"),
         (["train", "--out", "x", "--preset", "dcgan-64", "--stop-after", "soon"], "90s, 20m, 2h"),

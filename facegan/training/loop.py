@@ -38,6 +38,7 @@ from facegan.runtime import choose_device
 from facegan.synthesis import Sampler
 from facegan.training.batch import TrainingBatch
 from facegan.training.ema import calibrated, ema_beta, update_ema
+from facegan.training.memory import fitted
 from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state, settled
@@ -137,7 +138,8 @@ def train(
     """Trains in the folder `out` until the run's total, a time limit, or a request to stop.
 
     Whatever ends it but an error, the last act is a checkpoint, a model file and a sample grid, from which
-    `resume` goes on exactly. Device and precision that are "auto" are chosen at the start and kept.
+    `resume` goes on exactly. Device and precision that are "auto", and a micro_batch of 0, are chosen at the
+    start and kept.
 
     Raises:
         UsageError: `out` holds a run already (without resume) or none (with it), or the stored one has
@@ -166,6 +168,7 @@ def train(
     dataset = open_dataset(
         run.data, resolution=run.model.resolution, channels=run.model.channels, progress=read
     )
+    run = fitted(run, dataset)
     yardstick = None if network is None else Yardstick(run, folder, dataset, network, read)
     state = new_state(run)
     with folder.locked():

@@ -67,6 +67,7 @@ class ProgressReporter:
         self.console.print(
             f"{model.architecture} {model.resolution} px on {len(dataset):,} pictures of {dataset.name}"
             f"{' (mirrored ones included)' if dataset.mirror else ''}, in {run.precision} on {run.device}"
+            f"{f', {run.micro_batch} of {run.batch} at a time' if run.micro_batch < run.batch else ''}"
             f"{f', from {images_seen:,} images on' if images_seen else ''}",
             markup=False,
             highlight=False,

@@ -1,0 +1,108 @@
+"""How many images of a batch fit into memory at a time: what micro_batch 0, `--batch auto`, comes to."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from facegan.data import Dataset
+from facegan.presets import Run
+from facegan.training.batch import TrainingBatch
+from facegan.training.state import TrainState, new_state
+
+SHARE = 0.8  # of the free memory is taken
+BACKWARD = 2.0  # a step's peak over what autograd keeps for it: 1.0 to 1.5 measured on CPUs, and some room
+
+
+def fitted(run: Run, dataset: Dataset, free_bytes: int | None = None) -> Run:
+    """The run, its micro_batch chosen if that is 0: the largest part of the batch that fits, or one group.
+
+    free_bytes: of the run's device; None asks it.
+    """
+    if run.micro_batch:
+        return run
+    sizes = micro_batches(run)
+    state = new_state(replace(run, micro_batch=sizes[-1]))
+    if free_bytes is None:
+        free_bytes = free_memory(state.device)
+    need = step_need(run, state, dataset)
+    fitting = [size for size in sizes if need.bytes(size) <= SHARE * free_bytes]
+    return replace(run, micro_batch=max(fitting, default=sizes[-1]))
+
+
+def micro_batches(run: Run) -> list[int]:
+    """The parts that the batch can be taken in, the largest first: whole groups of minibatch std."""
+    group = min(getattr(run.model, "minibatch_std_group", 1), run.batch)
+    return [size for size in range(run.batch, group - 1, -1) if run.batch % size == 0 and size % group == 0]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a step needs at its peak, in bytes: for weights, gradients and moments, and for each image."""
+
+    fixed: float
+    per_image: float
+
+    def bytes(self, images: int) -> float:
+        """With so many images at a time."""
+        return self.fixed + self.per_image * images
+
+
+def step_need(run: Run, state: TrainState, dataset: Dataset) -> Need:
+    """The step's need, of what autograd keeps for the two smallest parts of the batch."""
+    sizes = micro_batches(run)[-2:]
+    kept = [_kept_bytes(replace(run, micro_batch=size), state, dataset) for size in sizes]
+    slope = (kept[0] - kept[-1]) / (sizes[0] - sizes[-1]) if len(sizes) > 1 else kept[0] / sizes[0]
+    bytes_of = {
+        player: sum(parameter.nbytes for parameter in network.parameters())
+        for player, network in state.networks.items()
+    }
+    weights = 5 * bytes_of["G"] + 4 * bytes_of["D"]  # gradient, Adam's two moments, G's running mean
+    return Need(weights + BACKWARD * (kept[-1] - slope * sizes[-1]), BACKWARD * slope)
+
+
+def _kept_bytes(run: Run, state: TrainState, dataset: Dataset) -> int:
+    """The most that autograd keeps for a phase of one micro-batch, without the weights."""
+    weights = {
+        parameter.untyped_storage().data_ptr()
+        for network in state.networks.values()
+        for parameter in network.parameters()
+    }
+    most = 0
+    for phase in run.loss.phases():
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        batch = TrainingBatch(state, run, dataset, 0)
+        batch.player = phase.player
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            terms = phase.terms(batch)  # while it lives, no address comes back
+        most = max(most, sum(kept.values()))
+        del terms
+    return most
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes free on the device; on a CPU those that the system can give, within a container's limit."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free
+    with suppress(OSError, ValueError):  # Linux
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+        with suppress(OSError, ValueError):  # "max" is no number: no limit
+            group = Path("/sys/fs/cgroup")
+            limit = int((group / "memory.max").read_text())
+            free = min(free, limit - int((group / "memory.current").read_text()))
+        return free
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
