@@ -43,8 +43,8 @@ class MicroBatch(Protocol):
     def fake(self) -> Tensor:
         """G's images for this micro-batch's latents [N, C, H, W]; the same ones until G has changed."""
 
-    def logits(self, image: Tensor) -> Tensor:
-        """D's logits [N] for images [N, C, H, W]."""
+    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
+        """D's logits [N] for images [N, C, H, W]; twice: their gradient can be differentiated again."""
 
     def uniform(self) -> Tensor:
         """Numbers in [0, 1), one a sample [N]; the same ones at every call."""
@@ -198,7 +198,7 @@ def gradient_penalty(batch: MicroBatch) -> Tensor:
     """
     real, fake = batch.real, batch.fake().detach()
     between = (real + batch.uniform()[:, None, None, None] * (fake - real)).requires_grad_()
-    (gradient,) = torch.autograd.grad(batch.logits(between).sum(), between, create_graph=True)
+    (gradient,) = torch.autograd.grad(batch.logits(between, twice=True).sum(), between, create_graph=True)
     length: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
     return (length - 1).square()
 
@@ -281,7 +281,7 @@ class StyleGAN2Loss(NonSaturating):
 def squared_gradient(batch: MicroBatch, image: Tensor) -> Tensor:
     """|grad D(image)|^2 [N], summed over the pixels of images [N, C, H, W]; differentiable again."""
     image = image.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(batch.logits(image).sum(), image, create_graph=True)
+    (gradient,) = torch.autograd.grad(batch.logits(image, twice=True).sum(), image, create_graph=True)
     squares: Tensor = gradient.float().square().sum(dim=(1, 2, 3))
     return squares
 

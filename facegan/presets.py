@@ -21,6 +21,7 @@ MIN_SAMPLES = 100  # of which a distance can say anything
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Compile = Literal["auto", "yes", "no"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Run:
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "auto"
+    compile: Compile = "auto"  # the networks, by torch.compile; auto: on CUDA
 
     def __post_init__(self) -> None:
         if self.micro_batch < 0 or self.batch < 1:

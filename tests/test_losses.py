@@ -32,7 +32,7 @@ class LinearGame:
     def fake(self) -> Tensor:
         return self.g * self.latents
 
-    def logits(self, image: Tensor) -> Tensor:
+    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
         return (image * self.v).sum(dim=(1, 2, 3))
 
     def uniform(self) -> Tensor:
@@ -95,7 +95,7 @@ def test_the_gradient_penalty_of_a_linear_d_is_that_of_its_weights() -> None:
 def test_the_penalty_is_taken_between_real_and_fake() -> None:
     """D(x) = |x|^2 / 2 has the gradient x: the penalty shows where it was taken."""
     game = LinearGame()
-    game.logits = lambda image: image.square().sum(dim=(1, 2, 3)) / 2  # type: ignore[method-assign]
+    game.logits = lambda image, **given: image.square().sum(dim=(1, 2, 3)) / 2  # type: ignore[method-assign]
     u = game.uniform()[:, None, None, None]
     between = (1 - u) * game.real + u * game.fake().detach()
     expected = (between.flatten(1).square().sum(dim=1).sqrt() - 1) ** 2
@@ -160,7 +160,7 @@ class ToyGame:
     def fake(self) -> Tensor:
         return self.scale * self._z + self.shift
 
-    def logits(self, image: Tensor) -> Tensor:
+    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
         logits: Tensor = self.out(self.d(image.flatten(1)))
         return logits[:, 0]
 

@@ -34,7 +34,7 @@ class StubBatch:
     def fake(self) -> Tensor:
         return self.real * 0.5
 
-    def logits(self, image: Tensor) -> Tensor:
+    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
         logits: Tensor = self.discriminator(image)
         return logits
 

@@ -50,7 +50,7 @@ class TrainingBatch:
             self.w_mean = w[:, 0].detach().mean(dim=0)
             draw = self._random(Purpose.NOISE)
             noise = [self._mine(torch.randn(self._of, *shape, **draw)) for shape in generator.noise_shapes()]
-            fake = generator.synthesis(self._mixed(w), noise)
+            fake = self._state.forms.synthesis(self._mixed(w), noise)
         if self._keep_fake:
             self._fake = fake
         return fake
@@ -99,9 +99,11 @@ class TrainingBatch:
         """This micro-batch's new value of a number of the loss."""
         self.memories[name] = value
 
-    def logits(self, image: Tensor) -> Tensor:
-        """D's logits [N]."""
-        logits: Tensor = self._state.discriminator(image)
+    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
+        """D's logits [N]; twice: their gradient can be differentiated again."""
+        forms = self._state.forms
+        in_main = forms.judge if self.player == "G" else forms.discriminate
+        logits: Tensor = (self._state.discriminator if twice else in_main)(image)
         return logits
 
     def uniform(self) -> Tensor:

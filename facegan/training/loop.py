@@ -37,6 +37,7 @@ from facegan.presets import Run
 from facegan.runtime import choose_device
 from facegan.synthesis import Sampler
 from facegan.training.batch import TrainingBatch
+from facegan.training.compiled import choose_forms
 from facegan.training.ema import calibrated, ema_beta, update_ema
 from facegan.training.memory import fitted
 from facegan.training.plot import plot_losses
@@ -179,6 +180,7 @@ def train(
             folder.resumed(run, state.images_seen)
         else:
             folder.start(run)
+        state.forms = choose_forms(state, run, warn=reporter.warn if reporter else _ignore)
         skipped = folder.write_skipped(dataset.skipped)
         if reporter:
             reporter.start(run, dataset, state.images_seen, stop_after_seconds)
@@ -189,10 +191,14 @@ def train(
     return Result(state.images_seen, state.images_seen >= run.total_images)
 
 
+def _ignore(message: str) -> None:
+    pass
+
+
 def _load_newest(
     state: TrainState, folder: RunFolder, dataset: Dataset, *, force: bool, reporter: Reporter | None
 ) -> None:
-    parts = folder.newest_checkpoint(warn=reporter.warn if reporter else lambda message: None)
+    parts = folder.newest_checkpoint(warn=reporter.warn if reporter else _ignore)
     if parts is None:
         if reporter:
             reporter.warn("no checkpoint yet: starting from the beginning")

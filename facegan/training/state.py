@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -15,9 +16,23 @@ from facegan.config import MAX_INT, UsageError
 from facegan.data.dataset import STARTER
 from facegan.losses import Player, lazy_interval
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
-from facegan.presets import Adam, Device, Precision, Run
+from facegan.presets import Adam, Compile, Device, Precision, Run
 from facegan.randomness import Purpose, seeded
 from facegan.runtime import choose_device, place, training_dtype
+
+
+@dataclass(frozen=True)
+class Forms:
+    """What a step's main phases call, eager or compiled: G's synthesis, D in its own and in G's phase."""
+
+    synthesis: Callable[..., Tensor]
+    discriminate: Callable[[Tensor], Tensor]
+    judge: Callable[[Tensor], Tensor]
+
+
+def eager(generator: Generator, discriminator: Discriminator) -> Forms:
+    """The networks as they are."""
+    return Forms(generator.synthesis, discriminator, discriminator)
 
 
 @dataclass
@@ -32,6 +47,10 @@ class TrainState:
     loss_memory: dict[str, Tensor] = field(default_factory=dict)  # numbers that the loss keeps
     log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
     log_steps: int = 0
+    forms: Forms = field(init=False)  # of both networks; no part of a checkpoint
+
+    def __post_init__(self) -> None:
+        self.forms = eager(self.generator, self.discriminator)
 
     @property
     def networks(self) -> dict[Player, Generator | Discriminator]:
@@ -86,7 +105,7 @@ class TrainState:
 
 
 def settled(run: Run) -> Run:
-    """The run with nothing left to choose: device and precision named, the data's path absolute.
+    """The run with nothing left to choose: device, precision and compile named, the data's path absolute.
 
     Raises:
         UsageError: the device is not on this machine.
@@ -95,7 +114,11 @@ def settled(run: Run) -> Run:
     precision: Precision = "bf16" if training_dtype(run.precision, device) == torch.bfloat16 else "fp32"
     path = run.data.path if run.data.path == STARTER else str(Path(run.data.path).resolve())
     device_name = cast(Device, device.type)
-    return replace(run, device=device_name, precision=precision, data=replace(run.data, path=path))
+    compile_: Compile = run.compile
+    if compile_ == "auto":
+        compile_ = "yes" if device.type == "cuda" else "no"  # on a CPU it costs minutes and gains little
+    data = replace(run.data, path=path)
+    return replace(run, device=device_name, precision=precision, compile=compile_, data=data)
 
 
 def new_state(run: Run) -> TrainState:

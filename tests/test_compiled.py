@@ -1,0 +1,166 @@
+"""Compiled networks: used where they pass the test against the eager ones, and loudly not where they fail."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from states import flat
+from torch import Tensor
+
+from facegan.data import DataConfig, Dataset, open_dataset
+from facegan.losses import StyleGAN2Loss
+from facegan.networks.stylegan2 import StyleGAN2Config
+from facegan.presets import Adam, Run
+from facegan.training import compiled
+from facegan.training.compiled import Mismatch, choose_forms, require_equal
+from facegan.training.loop import train_step
+from facegan.training.state import Forms, TrainState, new_state, settled
+
+
+@pytest.fixture
+def run(picture_folder: Path) -> Run:
+    """An 8 px StyleGAN2 in batches of 8, every phase within two steps."""
+    return Run(
+        model=StyleGAN2Config(
+            resolution=8, z_dim=6, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8
+        ),
+        loss=StyleGAN2Loss(r1_interval=2, path_length_interval=2),
+        data=DataConfig(str(picture_folder)),
+        optimizer=Adam(lr=0.002, beta1=0.0, beta2=0.99),
+        batch=8,
+        micro_batch=8,
+        total_images=64,
+        device="cpu",
+        precision="fp32",
+        compile="yes",
+    )
+
+
+@pytest.fixture
+def dataset(run: Run) -> Dataset:
+    return open_dataset(run.data, resolution=8, channels=3)
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    yield
+    torch.compiler.reset()
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
+    """`compiled` gives eager forms, some of them changed: name=function of the eager form."""
+
+    def compile_(generator: Any, discriminator: Any) -> Forms:
+        forms = compiled.eager(generator, discriminator)
+        return replace(forms, **{name: change(getattr(forms, name)) for name, change in changed.items()})
+
+    monkeypatch.setattr(compiled, "compiled", compile_)
+
+
+def scaled(factor: float) -> Any:
+    """A form whose values and gradients are factor times those of another."""
+    return lambda form: lambda *given: form(*given) * factor
+
+
+def one_gradient_scaled(factor: float) -> Any:
+    """A form with the values of another, but factor times its gradients."""
+
+    def change(form: Any) -> Any:
+        def wrong(*given: Any) -> Tensor:
+            value: Tensor = form(*given)
+            return value * factor + (value * (1 - factor)).detach()
+
+        return wrong
+
+    return change
+
+
+def test_equal_forms_are_taken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, synthesis=lambda form: lambda *given: form(*given))
+    state, said = new_state(run), []
+    assert choose_forms(state, run, said.append) != state.forms
+    assert said == []
+
+
+@pytest.mark.parametrize("name", ["synthesis", "discriminate", "judge"])
+@pytest.mark.parametrize("wrong", [scaled(1.01), scaled(float("nan")), one_gradient_scaled(1.01)])
+def test_a_wrong_form_is_refused_with_a_warning(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any
+) -> None:
+    stand_in(monkeypatch, **{name: wrong})
+    state, said = new_state(run), []
+    assert choose_forms(state, run, said.append) == state.forms
+    assert len(said) == 1
+    assert "compiled networks are wrong on this machine" in said[0]
+
+
+def test_a_compiler_that_fails_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: Any) -> Tensor:
+        raise RuntimeError("no C++ compiler\nand more")
+
+    stand_in(monkeypatch, judge=lambda form: fails)
+    state, said = new_state(run), []
+    assert choose_forms(state, run, said.append) == state.forms
+    assert "torch.compile failed (RuntimeError: no C++ compiler); training goes on" in said[0]
+
+
+def test_without_compile_nothing_is_compiled(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "compiled", None)
+    state = new_state(run)
+    assert choose_forms(state, replace(run, compile="no"), pytest.fail) == state.forms
+
+
+def test_a_cpu_does_not_compile_unless_asked(run: Run) -> None:
+    assert settled(replace(run, compile="auto")).compile == "no"
+    assert settled(run).compile == "yes"
+
+
+def test_the_test_changes_no_state(tiny_run_config: Run) -> None:
+    """DCGAN's BatchNorm would keep statistics of it."""
+    run = replace(tiny_run_config, micro_batch=16)
+    state = new_state(run)
+    before = copy.deepcopy(flat(state.parts()))
+    require_equal(state, run, state.forms)
+    with pytest.raises(Mismatch):
+        require_equal(state, run, replace(state.forms, judge=scaled(2.0)(state.forms.judge)))
+    after = flat(state.parts())
+    assert all(torch.equal(after[name], value) for name, value in before.items() if isinstance(value, Tensor))
+
+
+def compiled_state(run: Run, backend: str) -> TrainState:
+    state = new_state(run)
+    state.forms = compiled.compiled(state.generator, state.discriminator, backend)
+    return state
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's, of its own code
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_steps_are_eager_steps(run: Run, dataset: Dataset, backend: str) -> None:
+    """With R1, path length and mixing; in two parts as well, where D's fakes have no graph."""
+    for micro_batch in (8, 4):
+        run = replace(run, micro_batch=micro_batch)
+        eager, fast = new_state(run), compiled_state(run, backend)
+        require_equal(fast, run, fast.forms)
+        for _ in range(3):
+            expected = train_step(eager, run, dataset, run.loss.phases())
+            terms = train_step(fast, run, dataset, run.loss.phases())
+            for name, value in expected.items():
+                assert torch.allclose(terms[name], value, rtol=1e-3, atol=1e-5), name
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's, of its own code
+@pytest.mark.usefixtures("fresh_compiler")
+def test_a_compiled_dcgan_passes_the_test(tiny_run_config: Run) -> None:
+    state, said = new_state(tiny_run_config), []
+    chosen = choose_forms(state, replace(tiny_run_config, compile="yes"), said.append)
+    assert said == []
+    assert chosen != state.forms
