@@ -56,8 +56,9 @@ def modulated(x: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool, up
 class _Layer(SynthesisLayer):
     def forward(self, x: Tensor, w: Tensor, noise: str | Tensor, gain: float = 1.0) -> Tensor:
         x = modulated(x, self.conv.weight, self.affine(w), demodulate=True, up=self.conv.up)
-        amount = self._noise(noise, x)
-        x = x if amount is None else x + amount * self.noise_strength
+        if noise != "none":
+            shape = x.shape[0], 1, self.resolution, self.resolution
+            x = x + (torch.randn(shape) if noise == "random" else self.noise_const) * self.noise_strength
         return F.leaky_relu(x + self.bias[:, None, None], LEAKY_SLOPE) * (ACTIVATION_GAIN * gain)
 
 

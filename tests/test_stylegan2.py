@@ -281,6 +281,25 @@ def test_noise_is_constant_none_given_or_random() -> None:
     assert generator.noise_shapes() == [(1, r, r) for r in (4, 8, 8, 16, 16)]
 
 
+@pytest.mark.parametrize("name", ["noise_const", "noise_strength", "bias", "conv.weight", "affine.weight"])
+def test_a_frozen_generator_follows_a_change_of_its_weights(name: str) -> None:
+    """What it keeps of them from picture to picture is made anew; a fresh network is the reference."""
+    generator, _ = networks()
+    w = torch.randn(2, generator.num_ws, generator.w_dim)
+    generator.requires_grad_(False)
+    with torch.inference_mode():
+        before = generator.synthesis(w)
+        for block in generator.net.blocks():
+            for layer in (block.conv1, getattr(block, "conv0", block.conv1)):
+                tensors = dict(layer.named_parameters()) | dict(layer.named_buffers())
+                tensors[name].mul_(1.5).add_(0.1)
+        after = generator.synthesis(w)
+        fresh, _ = networks()
+        fresh.load_state_dict(generator.state_dict())
+        assert torch.equal(after, fresh.requires_grad_(False).synthesis(w))
+    assert not torch.allclose(after, before, atol=1e-3)
+
+
 def test_the_mean_of_w_moves_by_its_beta() -> None:
     generator, _ = networks(w_avg_beta=0.9)
     before, mean = generator.w_avg.clone(), torch.randn(generator.w_dim)

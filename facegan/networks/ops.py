@@ -13,7 +13,7 @@ Weights are float32; convolutions run in the input's type.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -31,19 +31,20 @@ UP_FORMS: tuple[UpForm, ...] = get_args(UpForm)
 DOWN_FORMS: tuple[DownForm, ...] = get_args(DownForm)
 
 
-def derived(module: nn.Module, name: str, weight: Tensor, make: Callable[[], Tensor]) -> Tensor:
-    """make(), a function of a frozen weight alone; kept with the module while the weight stays as it is.
+def derived(module: nn.Module, name: str, weights: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
+    """make(), a function of frozen weights alone; kept with the module while the weights stay as they are.
 
     At inference it is the same for every picture. A weight that requires a gradient belongs to an optimiser,
     and fused ones change it unseen: nothing of it is kept. Changes through `.data` are not seen either.
     """
-    if weight.requires_grad or weight.is_inference() or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or any(w.requires_grad or w.is_inference() for w in weights):
         return make()
-    kept: dict[str, tuple[object, Tensor, Tensor]] = module.__dict__.setdefault("_derived", {})
-    mark = (weight._version, weight.data_ptr())
+    kept: dict[str, tuple[object, Tensor, object]] = module.__dict__.setdefault("_derived", {})
+    mark = [(weight._version, weight.data_ptr()) for weight in weights]
     if name not in kept or kept[name][0] != mark:
         with torch.inference_mode(False), torch.no_grad():
-            kept[name] = mark, make(), weight.detach()  # which holds the memory: its address cannot come back
+            # the weights are held, so that their addresses cannot come back
+            kept[name] = mark, make(), [weight.detach() for weight in weights]
     return kept[name][1]
 
 
@@ -247,16 +248,22 @@ class ModulatedConv(nn.Module):
 
     def demodulation(self, styles: Tensor) -> Tensor:
         """d [N, O] of styles [N, I], float32."""
-        energy = derived(self, "energy", self.weight, lambda: self.weight.square().sum(dim=(2, 3)).t())
+        energy = derived(self, "energy", [self.weight], lambda: self.weight.square().sum(dim=(2, 3)).t())
         return (styles.square() @ energy + EPS).rsqrt()  # energy [I, O]
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
         """The convolution without the demodulation."""
         x = x * styles.to(x.dtype)[:, :, None, None]
-        weight = derived(self, str(x.dtype), self.weight, lambda: self.weight.to(x.dtype))
+        weight = derived(self, str(x.dtype), [self.weight], lambda: self._weight(x.dtype))
         if self.up:
             return convolve_up(x, weight, self.form)
         return F.conv2d(x, weight, padding=weight.shape[2] // 2)
+
+    def _weight(self, dtype: torch.dtype) -> Tensor:
+        """The weight in that type, laid out as the convolution reads it: a transposed one has I first."""
+        if not self.up:
+            return self.weight.to(dtype)
+        return self.weight.transpose(0, 1).to(dtype, memory_format=torch.channels_last).transpose(0, 1)
 
 
 def minibatch_std(x: Tensor, group: int) -> Tensor:

@@ -32,6 +32,7 @@ from facegan.networks.ops import (
     Conv,
     Dense,
     ModulatedConv,
+    derived,
     downsample,
     minibatch_std,
     normalize_second_moment,
@@ -158,23 +159,30 @@ class SynthesisLayer(nn.Module):
         styles = self.affine(w)
         # all gains go to what is small: g lrelu(x) = lrelu(g x)
         scale = (self.conv.demodulation(styles) * gain).to(x.dtype)[:, :, None, None]  # [N, O, 1, 1]
-        amount = self._noise(noise, x)  # [N or 1, 1, H', W']
+        amount = self._noise(noise, x, gain)  # [N or 1, 1, H', W']
         x = self.conv(x, styles)
-        if amount is None:
-            x = x * scale
-        else:
-            x = torch.addcmul((amount * (self.noise_strength * gain)).to(x.dtype), x, scale)
-        x = x.add_((self.bias * gain).to(x.dtype)[:, None, None])
+        x = x * scale if amount is None else torch.addcmul(amount, x, scale)
+        key = f"bias {gain} {x.dtype}"
+        x = x.add_(derived(self, key, [self.bias], lambda: (self.bias * gain).to(x.dtype)[:, None, None]))
         x = F.leaky_relu(x, LEAKY_SLOPE, inplace=True)
         limit = None if self.clamp is None else self.clamp * gain / ACTIVATION_GAIN
         return x if limit is None else x.clamp(-limit, limit)
 
-    def _noise(self, noise: str | Tensor, x: Tensor) -> Tensor | None:
+    def _noise(self, noise: str | Tensor, x: Tensor, gain: float) -> Tensor | None:
+        """What is added, in x's type; None: nothing."""
+
+        def scaled(maps: Tensor) -> Tensor:
+            return (maps * (self.noise_strength * gain)).to(x.dtype)
+
         if isinstance(noise, Tensor):
-            return noise
+            return scaled(noise)
         if noise == "random":
-            return torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device)
-        return None if noise == "none" else self.noise_const[None, None]
+            return scaled(torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device))
+        if noise == "none":
+            return None
+        key = f"noise {gain} {x.dtype}"
+        weights = self.noise_strength, self.noise_const
+        return derived(self, key, weights, lambda: scaled(self.noise_const[None, None]))
 
 
 class ToRGB(nn.Module):
