@@ -71,13 +71,9 @@ class StyleGAN2Config:
         if self.channels not in (1, 3, 4):
             raise UsageError(f"channels {self.channels}: 1 (grey), 3 (RGB) or 4 (RGBA)")
         bounds = {
-            "z_dim": 1024,
-            "w_dim": 1024,
-            "mapping_layers": MAX_MAPPING_LAYERS,
-            "channel_max": MAX_CHANNELS,
-            "channel_base": 2**17,
-            "minibatch_std_group": 64,
-        }
+            "z_dim": 1024, "w_dim": 1024, "mapping_layers": MAX_MAPPING_LAYERS, "channel_max": MAX_CHANNELS,
+            "channel_base": 2**17, "minibatch_std_group": 64,
+        }  # fmt: skip
         for name, most in bounds.items():
             if not 1 <= getattr(self, name) <= most:
                 raise UsageError(f"{name} {getattr(self, name)}: 1 to {most}")
