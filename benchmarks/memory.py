@@ -2,8 +2,9 @@
 
     python benchmarks/memory.py [--precision bf16] [--presets dcgan-64 ...] [--measure dcgan-64 ...]
 
-Reckoned for every preset at its whole batch, from two small parts of it, which takes minutes for the published
-shapes; measured, for those named, as the growth of a fresh process's resident memory over two steps of every phase.
+Reckoned for every preset at its whole batch, from two small parts of it, which takes minutes for the
+published shapes; measured, for those named, as the growth of a fresh process's resident memory over two
+steps of every phase.
 """
 
 from __future__ import annotations
