@@ -1,4 +1,4 @@
-"""Triangles and strands land on the pixels, at the depth and place that slow references give."""
+"""Triangles land on the pixels, at the depth and place that slow references give."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from facegan.config import UsageError
 from facegan.people.raster import (
     Canvas,
     compiled,
-    draw_strands,
     draw_triangles,
     normalized,
     trilinear,
@@ -33,7 +32,6 @@ WHOLE_SCREEN = np.array([[-100.0, -100, 5], [300, -100, 5], [-100, 300, 5]])  # 
 def _kernels_ready() -> None:
     canvas = Canvas.empty(2, 2)
     draw_triangles(canvas, WHOLE_SCREEN, ONE_TRIANGLE)
-    draw_strands(canvas, WHOLE_SCREEN[None], np.ones(1))
     trilinear(np.zeros((2, 2, 2)), np.zeros((1, 3)))
     voxels(np.zeros((2, 2, 2)), np.zeros((1, 3)))
 
@@ -68,12 +66,6 @@ def ray_traced(points: Floats, triangles: npt.NDArray[np.int64], size: int) -> C
             if 0 < depth < canvas.depth[y, x] and (weights * corners[:, 2] >= -1e-6).all():
                 canvas.depth[y, x], canvas.triangle[y, x] = depth, number
                 canvas.barycentric[y, x] = weights * depth
-    return canvas
-
-
-def strand_canvas(points: list[list[float]], half_width: float, size: int = 64) -> Canvas:
-    canvas = Canvas.empty(size, size)
-    draw_strands(canvas, np.array([points], float), np.array([half_width]))
     return canvas
 
 
@@ -195,119 +187,16 @@ def test_wrong_shapes_and_indices_are_refused() -> None:
         draw_triangles(canvas, WHOLE_SCREEN, np.array([[0, 1, -1]]))
     with pytest.raises(ValueError, match=r"clip \(2,\)"):
         draw_triangles(canvas, WHOLE_SCREEN, ONE_TRIANGLE, clip=np.ones(2))
-    with pytest.raises(ValueError, match=r"half_widths \(2,\)"):
-        draw_strands(canvas, WHOLE_SCREEN[None], np.ones(2))
-    with pytest.raises(ValueError, match="half_widths"):
-        draw_strands(canvas, WHOLE_SCREEN[None], np.array([np.nan]))
-    with pytest.raises(ValueError, match=r"\[N, M, 3\] with M >= 2"):
-        draw_strands(canvas, WHOLE_SCREEN[None, :1], np.ones(1))
     with pytest.raises(ValueError, match=r"points \(3, 2\): need \[..., 3\]"):
         normalized(np.zeros((3, 2)))
     with pytest.raises(ValueError, match=r"volume \(0, 2, 2\)"):
         trilinear(np.zeros((0, 2, 2)), np.zeros((1, 3)))
 
 
-def test_no_triangles_and_no_strands_draw_nothing() -> None:
+def test_no_triangles_draw_nothing() -> None:
     canvas = Canvas.empty(4, 4)
     draw_triangles(canvas, np.zeros((0, 3)), np.zeros((0, 3), np.int32))
-    draw_strands(canvas, np.zeros((0, 2, 3)), np.zeros(0))
     assert np.isinf(canvas.depth).all()
-
-
-# ---- strands
-
-
-def test_a_thin_strand_is_one_pixel_wide_and_unbroken() -> None:
-    canvas = strand_canvas([[3.2, 5, 1], [20, 9, 1], [40, 31, 1], [41, 60, 1]], half_width=0.01)
-    rows, columns = np.nonzero(canvas.strand == 0)
-    flat = columns < 20  # where x is the longer way: one pixel a column
-    np.testing.assert_array_equal(np.unique(columns[flat], return_counts=True)[1], 1)
-    order = np.argsort(canvas.along[rows, columns], kind="stable")
-    steps = np.abs(np.diff(np.stack([rows, columns])[:, order]))
-    assert steps.max() == 1  # each pixel touches the next, at least by a corner
-    assert set(columns) == set(range(3, 41))
-
-
-@pytest.mark.parametrize(("half_width", "rows"), [(0.5, 1), (1, 2), (1.5, 3), (4, 8)])
-def test_a_strand_is_twice_its_half_width_at_the_root(half_width: float, rows: int) -> None:
-    canvas = strand_canvas([[10, 32.2, 1], [3000, 32.2, 1]], half_width)
-    assert (canvas.strand[:, 12] == 0).sum() == rows
-
-
-def test_a_strand_tapers_to_a_quarter() -> None:
-    canvas = strand_canvas([[4, 32, 1], [30, 32, 1], [56, 32, 1]], half_width=4)
-    heights = (canvas.strand == 0).sum(axis=0)
-    assert heights[4] == 8
-    assert heights[56] == 2  # a brush of half a width of 1: one pixel past the tip
-    assert heights[58] == 0
-    assert (np.diff(heights[4:]) <= 0).all()
-
-
-def test_along_runs_from_root_to_tip() -> None:
-    canvas = strand_canvas([[8, 20.5, 2], [24, 20.5, 2], [40, 20.5, 2]], half_width=0.5)
-    centres = np.arange(8, 40) + 0.5
-    np.testing.assert_allclose(canvas.along[20, 8:40], (centres - 8) / 32, atol=1e-9)
-    np.testing.assert_allclose(canvas.depth[20, 8:40], 2)
-
-
-def test_depth_and_along_of_a_strand_are_perspective_correct() -> None:
-    """A strand in space from depth 1 to 3; half-way on the screen is a quarter of the way in space."""
-    canvas = strand_canvas([[10, 20.5, 1], [31, 20.5, 3]], half_width=0.5)
-    assert canvas.along[20, 20] == pytest.approx(0.25)  # (1/2 * 1/3) / (1/2 * 1 + 1/2 * 1/3)
-    assert canvas.depth[20, 20] == pytest.approx(1.5)  # 1 / (1/2 * 1 + 1/2 * 1/3)
-
-
-@pytest.mark.parametrize(("depth", "in_front"), [(4.0, True), (6.0, False)])
-def test_a_strand_is_drawn_only_before_a_triangle(depth: float, in_front: bool) -> None:
-    canvas = Canvas.empty(16, 16)
-    draw_triangles(canvas, WHOLE_SCREEN, ONE_TRIANGLE)
-    draw_strands(canvas, np.array([[[2, 8.5, depth], [14, 8.5, depth]]]), np.array([0.5]))
-    owner = (int(canvas.triangle[8, 7]), int(canvas.strand[8, 7]))
-    assert owner == ((-1, 0) if in_front else (0, -1))
-    assert canvas.depth[8, 7] == pytest.approx(min(depth, 5))
-    assert (canvas.triangle[2] == 0).all()
-
-
-def test_a_nearer_triangle_takes_the_pixel_of_a_strand() -> None:
-    canvas = strand_canvas([[2, 8.5, 6], [14, 8.5, 6]], half_width=1, size=16)
-    draw_triangles(canvas, WHOLE_SCREEN, ONE_TRIANGLE)
-    assert (canvas.strand == -1).all()
-    assert (canvas.along == 0).all()
-    assert (canvas.triangle == 0).all()
-
-
-def test_the_nearer_strand_wins() -> None:
-    canvas = Canvas.empty(16, 16)
-    points = np.array([[[2, 8.5, 3], [14, 8.5, 3]], [[8.5, 2, 2], [8.5, 14, 2]], [[2, 5.5, 3], [14, 5.5, 3]]])
-    draw_strands(canvas, points, np.full(3, 0.5))
-    assert (canvas.strand[8, 8], canvas.strand[5, 8], canvas.strand[8, 4]) == (1, 1, 0)
-
-
-@pytest.mark.parametrize(
-    "ends",
-    [
-        [[-50, 5, 2], [-3, 5, 2]],
-        [[5, 90, 2], [9, 1e15, 2]],
-        [[1, 1, 2], [9, 9, -1]],  # reaches behind the camera
-        [[1, 1, np.nan], [9, 9, 2]],
-        [[np.nan, 1, 2], [9, 9, 2]],
-        [[1, 1, 2], [np.inf, 9, 2]],
-    ],
-)
-def test_strands_that_cannot_be_seen_draw_nothing(ends: list[list[float]]) -> None:
-    canvas = strand_canvas(ends, half_width=1)
-    assert (canvas.strand == -1).all()
-
-
-def test_a_strand_that_crosses_the_whole_screen_is_drawn_at_once() -> None:
-    canvas = strand_canvas([[-1e8, 20.5, 2], [1e8, 20.5, 2]], half_width=0.5)
-    assert (canvas.strand[20] == 0).all()
-    assert (canvas.strand == 0).sum() == 64
-
-
-def test_a_strand_without_length_is_a_dot() -> None:
-    canvas = strand_canvas([[7.3, 5.6, 2], [7.3, 5.6, 2]], half_width=0.1)
-    np.testing.assert_array_equal(np.argwhere(canvas.strand == 0), [[5, 7]])
 
 
 # ---- normals and lookups

@@ -1,15 +1,13 @@
-"""Triangles and strands onto pixels, by z-buffer, and the lookups that shading needs.
+"""Triangles onto pixels, by z-buffer, and the lookups that shading needs.
 
     canvas = Canvas.empty(512, 512)
     draw_triangles(canvas, points, triangles)        points [V, 3]: pixel x, pixel y, depth
-    draw_strands(canvas, strands, half_widths)       strands [N, M, 3]: the same
     (corners[triangles[canvas.triangle]] * canvas.barycentric[..., None]).sum(-2)    what a pixel sees
 
     pixel (row 0, column 0) is the square 0 <= x < 1, 0 <= y < 1; its centre (0.5, 0.5) is what is tested
 
-A pixel belongs to one triangle, to one strand or to nobody. Whoever is nearer takes it and clears
-what the other kind had written; at equal depth the first drawn stays. Nothing is clipped at the
-camera: a triangle or segment that reaches depth 0 or below, or is not finite, is left out.
+A pixel belongs to one triangle or to nobody. The nearer one takes it; at equal depth the first drawn stays.
+Nothing is clipped at the camera: a triangle that reaches depth 0 or below, or is not finite, is left out.
 
 An orthographic view has no perspective to correct: add a constant to its depths that is large
 against them (1e6), and the correction vanishes in float64.
@@ -17,7 +15,7 @@ against them (1e6), and the correction vanishes in float64.
 The loops are compiled by numba, once for a machine, and without fastmath: a compiler that may reorder
 sums gives other pixels on other processors.
 
-Inside: Canvas, draw_triangles, draw_strands, vertex_normals, normalized, trilinear, voxels.
+Inside: Canvas, draw_triangles, vertex_normals, normalized, trilinear, voxels.
 """
 
 from __future__ import annotations
@@ -44,8 +42,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 COVERAGE_EPS = 1e-6  # of a barycentric: neighbours overlap by this much, so that no pixel falls between
 MIN_AREA = 1e-9  # pixels^2, doubled: below it a triangle is a line
-MAX_SEGMENT = 1e9  # pixels: a longer one comes from a point beside the camera, and would overflow
-TIP_TAPER = 0.75  # a strand's width is 1 - 0.75 along^2 of that at its root
 
 
 def compiled(function: F) -> F:
@@ -63,15 +59,11 @@ class Canvas:
     depth        [H, W]     inf where there is nothing
     triangle     [H, W]     index of the triangle, -1 where there is none
     barycentric  [H, W, 3]  weights of its corners in space (perspective-correct), 0 where there is none
-    strand       [H, W]     index of the strand, -1 where there is none
-    along        [H, W]     where on the strand: 0 at its root, 1 at its tip
     """
 
     depth: Floats
     triangle: Integers
     barycentric: Floats
-    strand: Integers
-    along: Floats
 
     @staticmethod
     def empty(height: int, width: int) -> Canvas:
@@ -80,8 +72,6 @@ class Canvas:
             depth=np.full((height, width), np.inf),
             triangle=np.full((height, width), -1, np.int32),
             barycentric=np.zeros((height, width, 3)),
-            strand=np.full((height, width), -1, np.int32),
-            along=np.zeros((height, width)),
         )
 
 
@@ -111,37 +101,6 @@ def draw_triangles(
         canvas.depth,
         canvas.triangle,
         canvas.barycentric,
-        canvas.strand,
-        canvas.along,
-    )
-
-
-def draw_strands(canvas: Canvas, points: npt.ArrayLike, half_widths: npt.ArrayLike) -> None:
-    """Draws tapering polylines where they are nearer than what the canvas holds.
-
-    points [N, M, 3] pixel x, pixel y, depth > 0, root first; half_widths [N] in pixels at the root;
-    at the tip a quarter of it. The brush is an upright square of that half side, so a diagonal is up
-    to sqrt(2) wider; never less than one pixel. A pixel taken from a triangle has triangle -1: look
-    at what is below a strand before drawing it.
-
-    Raises:
-        ValueError: another shape, or a half width that is negative or not finite.
-    """
-    points, half_widths = _floats(points), _floats(half_widths)
-    if points.ndim != 3 or points.shape[2] != 3 or points.shape[1] < 2:
-        raise ValueError(f"points {points.shape}: need [N, M, 3] with M >= 2")
-    if half_widths.shape != points.shape[:1]:
-        raise ValueError(f"half_widths {half_widths.shape}: need one for each of {len(points)} strands")
-    if not (np.isfinite(half_widths).all() and (half_widths >= 0).all()):
-        raise ValueError("half_widths: need finite numbers of pixels, 0 or more")
-    _strands_kernel(
-        points,
-        half_widths,
-        canvas.depth,
-        canvas.triangle,
-        canvas.barycentric,
-        canvas.strand,
-        canvas.along,
     )
 
 
@@ -180,8 +139,6 @@ def _triangles_kernel(
     depth: Floats,
     triangle: Integers,
     barycentric: Floats,
-    strand: Integers,
-    along: Floats,
 ) -> None:
     """Screen-space weights u0, u1, u2 are affine in x and y; so is 1/depth, and weight/depth in space."""
     height, width = depth.shape
@@ -216,65 +173,6 @@ def _triangles_kernel(
                 barycentric[row, column, 0] = w0 * z
                 barycentric[row, column, 1] = w1 * z
                 barycentric[row, column, 2] = w2 * z
-                strand[row, column] = -1
-                along[row, column] = 0
-
-
-@compiled
-def _visible_steps(start: float, end: float, margin: float, size: int, steps: int) -> tuple[int, int]:
-    """The range of `steps` equal steps from start to end in which -margin..size+margin is reached."""
-    if start == end:
-        return 0, steps
-    enter, leave = (-margin - start) / (end - start), (size + margin - start) / (end - start)
-    first = min(max(np.floor(min(enter, leave) * steps) - 1.0, 0.0), float(steps))
-    last = min(max(np.ceil(max(enter, leave) * steps) + 1.0, 0.0), float(steps))
-    return int(first), int(last)
-
-
-@compiled
-def _strands_kernel(
-    points: Floats,
-    half_widths: Floats,
-    depth: Floats,
-    triangle: Integers,
-    barycentric: Floats,
-    strand: Integers,
-    along: Floats,
-) -> None:
-    """A brush stamped at most one pixel apart along each segment."""
-    height, width = depth.shape
-    count, length = points.shape[:2]
-    for number in range(count):
-        for segment in range(length - 1):
-            x0, y0, z0 = points[number, segment]
-            x1, y1, z1 = points[number, segment + 1]
-            reach = max(abs(x1 - x0), abs(y1 - y0))
-            if not (abs(x0) + abs(x1) + abs(y0) + abs(y1) < MAX_SEGMENT and z0 > 0 and z1 > 0):
-                continue
-            steps = max(int(np.ceil(reach)), 1)
-            margin = half_widths[number] + 1
-            if abs(x1 - x0) >= abs(y1 - y0):
-                first, last = _visible_steps(x0, x1, margin, width, steps)
-            else:
-                first, last = _visible_steps(y0, y1, margin, height, steps)
-            for step in range(first, last):
-                on_screen = (step + 0.5) / steps
-                x, y = x0 + (x1 - x0) * on_screen, y0 + (y1 - y0) * on_screen
-                near_0, near_1 = (1 - on_screen) / z0, on_screen / z1
-                z = 1 / (near_0 + near_1)
-                place = (segment + near_1 * z) / (length - 1)
-                radius = half_widths[number] * (1 - TIP_TAPER * place * place)
-                radius = max(radius, 0.5)  # one pixel
-                left, right = _pixels_between(x - radius, x + radius, width)
-                top, bottom = _pixels_between(y - radius, y + radius, height)
-                for row in range(top, bottom + 1):
-                    for column in range(left, right + 1):
-                        if z < depth[row, column]:
-                            depth[row, column] = z
-                            strand[row, column] = number
-                            along[row, column] = place
-                            triangle[row, column] = -1
-                            barycentric[row, column, :] = 0
 
 
 # ---- geometry and lookups

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from facegan.people.head import Floats
 from facegan.people.light import Lamps, ShadowMap, seen_from_lamp
-from facegan.people.raster import TIP_TAPER, compiled, voxel, voxels
+from facegan.people.raster import compiled, voxel, voxels
 
+TIP_TAPER = 0.75  # a strand's width is 1 - 0.75 along^2 of that at its root
 GRID = 36  # voxels along each side of a thicket
 GRID_SIDE = 5.2  # dm
 CLOSED = 0.01  # a pixel of which less than this is open is done
