@@ -73,7 +73,7 @@ class AdversarialLoss(ABC):
 
     @property
     def mixing(self) -> float:
-        """The chance that a micro-batch's images take their last layers' styles from second latents."""
+        """The chance that a batch's images take their last layers' styles from second latents."""
         return 0.0
 
     @abstractmethod

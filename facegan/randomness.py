@@ -1,6 +1,6 @@
 """Stateless randomness: every draw is a function of (seed, index, purpose), so resuming needs no state.
 
-The index is the position on the one clock, images seen (the first image of a micro-batch), or an epoch.
+The index is the position on the one clock, images seen (the first image of a batch), or an epoch.
 Never the rank of a process: one process and several draw the same numbers.
 torch is imported only where it is needed: the workers that draw people do without.
 """

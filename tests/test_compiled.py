@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from facegan.losses import StyleGAN2Loss
 from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.presets import Adam, Run
 from facegan.training import compiled
-from facegan.training.compiled import Mismatch, choose_forms, require_equal
-from facegan.training.loop import train_step
+from facegan.training.compiled import Mismatch, compiled_forms, require_equal
+from facegan.training.loop import train, train_step
+from facegan.training.run_folder import RunFolder
 from facegan.training.state import Forms, TrainState, new_state, settled
 
 
@@ -83,9 +85,7 @@ def one_gradient_scaled(factor: float) -> Any:
 
 def test_equal_forms_are_taken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, synthesis=lambda form: lambda *given: form(*given))
-    state, said = new_state(run), []
-    assert choose_forms(state, run, said.append) != state.forms
-    assert said == []
+    assert compiled_forms(new_state(run), run, pytest.fail) is not None
 
 
 @pytest.mark.parametrize("name", ["synthesis", "discriminate", "judge"])
@@ -94,26 +94,81 @@ def test_a_wrong_form_is_refused_with_a_warning(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any
 ) -> None:
     stand_in(monkeypatch, **{name: wrong})
-    state, said = new_state(run), []
-    assert choose_forms(state, run, said.append) == state.forms
+    said: list[str] = []
+    assert compiled_forms(new_state(run), run, said.append) is None
     assert len(said) == 1
     assert "compiled networks are wrong on this machine" in said[0]
 
 
-def test_a_compiler_that_fails_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*given: Any) -> Tensor:
-        raise RuntimeError("no C++ compiler\nand more")
+def no_gradient_to_w(form: Any) -> Any:
+    """A synthesis whose w, a mixture, gets no gradient; all else is right."""
+    return lambda w, noise: form(w if 0 in w.stride() else w.detach(), noise)
 
+
+def without_graph_wrong(form: Any) -> Any:
+    """A synthesis that is wrong only where no gradient is wanted."""
+    return lambda w, noise: form(w, noise) * (1.0 if torch.is_grad_enabled() else 1.1)
+
+
+@pytest.mark.parametrize("wrong", [no_gradient_to_w, without_graph_wrong])
+def test_every_form_that_training_asks_for_is_tested(
+    run: Run, monkeypatch: pytest.MonkeyPatch, wrong: Any
+) -> None:
+    stand_in(monkeypatch, synthesis=wrong)
+    said: list[str] = []
+    assert compiled_forms(new_state(run), run, said.append) is None
+    assert "differ" in said[0]
+
+
+def fails(*given: Any) -> Tensor:
+    raise RuntimeError("no C++ compiler\nand more")
+
+
+def test_a_compiler_that_fails_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, judge=lambda form: fails)
-    state, said = new_state(run), []
-    assert choose_forms(state, run, said.append) == state.forms
+    said: list[str] = []
+    assert compiled_forms(new_state(run), run, said.append) is None
     assert "torch.compile failed (RuntimeError: no C++ compiler); training goes on" in said[0]
 
 
-def test_without_compile_nothing_is_compiled(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_calls_the_compiled_forms(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(form: Any) -> Any:
+        return lambda *given: (calls.append(1), form(*given))[1]
+
+    stand_in(monkeypatch, synthesis=counted)
+    train(replace(run, total_images=16), tmp_path / "run")
+    in_the_test = 6  # three of each kind of w
+    assert len(calls) == in_the_test + 2  # one a step: both phases use the same fakes
+
+
+def test_a_run_whose_compiler_failed_goes_on_eagerly_and_so_does_its_resume(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch, judge=lambda form: fails)
+    folder = RunFolder(tmp_path / "run")
+    assert train(replace(run, total_images=16), folder.path).finished
+    assert folder.read_config().compile == "no"
     monkeypatch.setattr(compiled, "compiled", None)
-    state = new_state(run)
-    assert choose_forms(state, replace(run, compile="no"), pytest.fail) == state.forms
+    train(folder.read_config(), folder.path, resume=True)
+
+
+def test_without_compile_nothing_is_compiled(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "compiled", None)
+    train(replace(run, compile="no", total_images=8), tmp_path / "run")
+
+
+def test_a_run_from_before_compiling_resumes(run: Run, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    train(replace(run, compile="no", total_images=8), folder.path)
+    config = folder.path / "run.json"
+    stored = json.loads(config.read_text())
+    del stored["compile"]
+    config.write_text(json.dumps(stored))
+    train(folder.read_config(), folder.path, resume=True)
 
 
 def test_a_cpu_does_not_compile_unless_asked(run: Run) -> None:
@@ -135,7 +190,7 @@ def test_the_test_changes_no_state(tiny_run_config: Run) -> None:
 
 def compiled_state(run: Run, backend: str) -> TrainState:
     state = new_state(run)
-    state.forms = compiled.compiled(state.generator, state.discriminator, backend)
+    state.compiled = compiled.compiled(state.generator, state.discriminator, backend)
     return state
 
 
@@ -145,22 +200,25 @@ def compiled_state(run: Run, backend: str) -> TrainState:
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_steps_are_eager_steps(run: Run, dataset: Dataset, backend: str) -> None:
     """With R1, path length and mixing; in two parts as well, where D's fakes have no graph."""
+    main_only = replace(run.loss, r1_gamma=0.0, path_length_weight=0.0)  # type: ignore[type-var]
     for micro_batch in (8, 4):
         run = replace(run, micro_batch=micro_batch)
         eager, fast = new_state(run), compiled_state(run, backend)
         require_equal(fast, run, fast.forms)
-        for _ in range(3):
-            expected = train_step(eager, run, dataset, run.loss.phases())
-            terms = train_step(fast, run, dataset, run.loss.phases())
+        for loss in (run.loss, run.loss, main_only):  # the last leaves the main phases' gradients
+            expected = train_step(eager, run, dataset, loss.phases())
+            terms = train_step(fast, run, dataset, loss.phases())
             for name, value in expected.items():
                 assert torch.allclose(terms[name], value, rtol=1e-3, atol=1e-5), name
+        for player, network in eager.networks.items():
+            got = dict(fast.networks[player].named_parameters())
+            for name, parameter in network.named_parameters():
+                difference = (got[name].grad - parameter.grad).norm()  # type: ignore[operator]
+                assert difference <= 0.02 * parameter.grad.norm() + 1e-7, name  # type: ignore[union-attr]
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's, of its own code
 @pytest.mark.usefixtures("fresh_compiler")
 def test_a_compiled_dcgan_passes_the_test(tiny_run_config: Run) -> None:
-    state, said = new_state(tiny_run_config), []
-    chosen = choose_forms(state, replace(tiny_run_config, compile="yes"), said.append)
-    assert said == []
-    assert chosen != state.forms
+    assert compiled_forms(new_state(tiny_run_config), tiny_run_config, pytest.fail) is not None

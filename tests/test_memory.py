@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from facegan.cli import app
 from facegan.config import UsageError, override
 from facegan.data import Dataset, open_dataset
 from facegan.networks.stylegan2 import StyleGAN2Config
@@ -40,21 +42,24 @@ def test_parts_hold_whole_groups_of_minibatch_std(run: Run) -> None:
 
 
 def test_the_largest_part_that_fits_is_taken(run: Run, dataset: Dataset) -> None:
-    need = step_need(run, new_state(run), dataset)
-    assert fitted(run, dataset, 10**12).micro_batch == 16
+    need, said = step_need(run, new_state(run), dataset), []
+    assert fitted(run, dataset, pytest.fail, 10**12).micro_batch == 16
     for images in (16, 8, 2):
         just_enough = int(need.bytes(images) / memory.SHARE) + 1
-        assert fitted(run, dataset, just_enough).micro_batch == images
-        assert fitted(run, dataset, just_enough - 2).micro_batch == images // 2
+        assert fitted(run, dataset, said.append, just_enough).micro_batch == images
+        assert fitted(run, dataset, said.append, just_enough - 2).micro_batch == images // 2
 
 
 def test_where_nothing_fits_one_group_is_tried(run: Run, dataset: Dataset) -> None:
-    assert fitted(run, dataset, 0).micro_batch == 1
+    said: list[str] = []
+    assert fitted(run, dataset, said.append, 0).micro_batch == 1
+    assert "even with 1 images at a time; 0.0 are free" in said[0]
+    assert "BatchNorm sees 1 images at a time, not the batch of 16" in said[1]
 
 
 def test_a_micro_batch_that_was_given_is_kept(run: Run, dataset: Dataset) -> None:
     given = replace(run, micro_batch=4)
-    assert fitted(given, dataset, 0) is given
+    assert fitted(given, dataset, pytest.fail, 0) is given
 
 
 def test_what_autograd_keeps_is_counted_by_hand(run: Run, dataset: Dataset) -> None:
@@ -88,6 +93,33 @@ def test_training_writes_what_was_chosen(run: Run, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(memory, "free_memory", lambda device: 0)
     loop.train(replace(run, total_images=16), tmp_path / "run")
     assert RunFolder(tmp_path / "run").read_config().micro_batch == 1
+
+
+def test_resume_keeps_what_was_chosen(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda device: 0)
+    loop.train(replace(run, total_images=16), tmp_path / "run")
+    monkeypatch.setattr(memory, "free_memory", lambda device: 10**12)
+    loop.train(replace(run, total_images=16), tmp_path / "run", resume=True)
+    assert RunFolder(tmp_path / "run").read_config().micro_batch == 1
+
+
+def test_batch_auto_asks_for_what_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture_folder: Path
+) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda device: 0)
+    words = ["train", "--preset", "dcgan-32", "--data", str(picture_folder), "--out", str(tmp_path / "run")]
+    small = [
+        "--set",
+        "total_images=2",
+        "--set",
+        "model.g_base_channels=4",
+        "--set",
+        "model.d_base_channels=4",
+    ]
+    result = CliRunner().invoke(app, [*words, "--batch", "auto", "--set", "batch=2", *small])
+    assert result.exit_code == 0, result.output
+    stored = RunFolder(tmp_path / "run").read_config()
+    assert (stored.batch, stored.micro_batch) == (2, 1)
 
 
 def test_free_memory_is_some_of_the_machine_s() -> None:

@@ -18,7 +18,6 @@ from facegan.networks.ops import (
     DownForm,
     ModulatedConv,
     UpForm,
-    activate,
     convolve_down,
     convolve_up,
     downsample,
@@ -121,11 +120,20 @@ def test_equalised_layers_keep_unit_variance_at_the_start() -> None:
     assert inner.std().item() == pytest.approx(1, abs=0.05)
 
 
-def test_activation_clamps_after_its_gain() -> None:
-    x, bias = torch.tensor([-10.0, 1.0, 50.0]).reshape(1, 3, 1, 1), torch.tensor([0.0, 1.0, 0.0])
-    expected = torch.tensor([-2.0, 2.0, 50.0]) * math.sqrt(2) * 0.5
-    assert torch.allclose(activate(x, bias, 0.5).flatten(), expected)
-    assert torch.allclose(activate(x, bias, 0.5, clamp=4.0).flatten(), expected.clamp(-2, 2))
+def test_a_convolution_is_activated_scaled_then_clamped() -> None:
+    """clamp gain bounds sqrt(2) gain lrelu(conv + bias)."""
+    torch.manual_seed(0)
+    x = images(2, 3, 8, 8).float() * 4
+    for down in (False, True):
+        layer = Conv(3, 5, 3, down=down, gain=0.5, clamp=0.4)
+        with torch.no_grad():
+            assert layer.bias is not None
+            layer.bias.normal_()
+            weight = layer.weight / math.sqrt(27)
+            plain = convolve_down(x, weight) if down else F.conv2d(x, weight, padding=1)
+            plain = F.leaky_relu(plain + layer.bias[:, None, None], 0.2) * math.sqrt(2) * 0.5
+            assert torch.allclose(layer(x), plain.clamp(-0.2, 0.2), atol=1e-6)
+            assert (plain.abs() > 0.2).any()
 
 
 def test_normalised_latents_have_a_mean_square_of_one() -> None:

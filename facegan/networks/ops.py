@@ -39,13 +39,18 @@ def derived(module: nn.Module, name: str, weights: Sequence[Tensor], make: Calla
     """
     if torch.compiler.is_compiling() or any(w.requires_grad or w.is_inference() for w in weights):
         return make()
-    kept: dict[str, tuple[object, Tensor, object]] = module.__dict__.setdefault("_derived", {})
-    mark = [(weight._version, weight.data_ptr()) for weight in weights]
-    if name not in kept or kept[name][0] != mark:
-        with torch.inference_mode(False), torch.no_grad():
-            # the weights are held, so that their addresses cannot come back
-            kept[name] = mark, make(), [weight.detach() for weight in weights]
-    return kept[name][1]
+    kept: dict[str, tuple[list[Tensor], list[int], Tensor]] = module.__dict__.setdefault("_derived", {})
+    versions = [weight._version for weight in weights]
+    if name in kept:
+        of, of_versions, value = kept[
+            name
+        ]  # it holds the weights' memory, so that no other gets that address
+        same_memory = all(a.data_ptr() == b.data_ptr() for a, b in zip(of, weights, strict=True))
+        if same_memory and of_versions == versions:
+            return value
+    with torch.inference_mode(False), torch.no_grad():
+        kept[name] = [weight.detach() for weight in weights], versions, make()
+    return kept[name][2]
 
 
 def normalize_second_moment(x: Tensor) -> Tensor:
@@ -79,13 +84,13 @@ class Dense(nn.Module):
         return F.leaky_relu(x, LEAKY_SLOPE) * ACTIVATION_GAIN if self.lrelu else x
 
 
-def activate(x: Tensor, bias: Tensor | None, gain: float = 1.0, clamp: float | None = None) -> Tensor:
-    """gain sqrt(2) lrelu_0.2(x + bias) for x [N, C, H, W] and bias [C], then within +-clamp gain."""
-    gain_here = gain * ACTIVATION_GAIN
-    if bias is not None:
-        x = x + bias.to(x.dtype)[:, None, None]
-    x = F.leaky_relu(x, LEAKY_SLOPE) * gain_here
-    return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
+def activate(x: Tensor, bias: Tensor, limit: float | None) -> Tensor:
+    """lrelu_0.2(x + bias) within +-limit, in the memory of x [N, C, H, W]; bias [C].
+
+    Every gain is in x and bias already: g lrelu(x) = lrelu(g x), and weights are smaller than pictures.
+    """
+    x = F.leaky_relu(x.add_(bias.to(x.dtype)[:, None, None]), LEAKY_SLOPE, inplace=True)
+    return x if limit is None else x.clamp(-limit, limit)
 
 
 # ---- FIR resampling
@@ -220,8 +225,8 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = self.weight.shape[2]
-        gain = self.weight_gain * (self.gain if self.bias is None else 1.0)
-        weight = (self.weight * gain).to(x.dtype)
+        gain = self.gain if self.bias is None else self.gain * ACTIVATION_GAIN
+        weight = (self.weight * (self.weight_gain * gain)).to(x.dtype)
         if self.down and size == 1:
             x = F.conv2d(downsample(x), weight)
         elif self.down:
@@ -229,7 +234,8 @@ class Conv(nn.Module):
         else:
             x = F.conv2d(x, weight, padding=size // 2)
             x = upsample(x) if self.up else x
-        return x if self.bias is None else activate(x, self.bias, self.gain, self.clamp)
+        limit = None if self.clamp is None else self.clamp * self.gain
+        return x if self.bias is None else activate(x, self.bias * gain, limit)
 
 
 class ModulatedConv(nn.Module):

@@ -22,16 +22,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from facegan.config import UsageError
 from facegan.networks.base import Discriminator, Generator, require_shape
 from facegan.networks.ops import (
     ACTIVATION_GAIN,
-    LEAKY_SLOPE,
     Conv,
     Dense,
     ModulatedConv,
+    activate,
     derived,
     downsample,
     minibatch_std,
@@ -159,10 +158,8 @@ class SynthesisLayer(nn.Module):
         x = self.conv(x, styles)
         x = x * scale if amount is None else torch.addcmul(amount, x, scale)
         key = f"bias {gain} {x.dtype}"
-        x = x.add_(derived(self, key, [self.bias], lambda: (self.bias * gain).to(x.dtype)[:, None, None]))
-        x = F.leaky_relu(x, LEAKY_SLOPE, inplace=True)
-        limit = None if self.clamp is None else self.clamp * gain / ACTIVATION_GAIN
-        return x if limit is None else x.clamp(-limit, limit)
+        bias = derived(self, key, [self.bias], lambda: (self.bias * gain).to(x.dtype))
+        return activate(x, bias, None if self.clamp is None else self.clamp * gain / ACTIVATION_GAIN)
 
     def _noise(self, noise: str | Tensor, x: Tensor, gain: float) -> Tensor | None:
         """What is added, in x's type; None: nothing."""

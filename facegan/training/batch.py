@@ -1,8 +1,8 @@
 """One micro-batch of a training step: its reals, its fakes, and every random number of it.
 
 All draws are made for the whole batch, as functions of (seed, the batch's first image, purpose), of which a
-micro-batch takes its part: a step in several parts is the step in one, and so is one by several processes.
-BatchNorm's statistics and the path length's mean alone are of a micro-batch.
+micro-batch takes its part: a step in several parts is the step in one. BatchNorm's statistics, the path
+length's mean, and groups of minibatch std larger than a micro-batch alone are of the part.
 """
 
 from __future__ import annotations
@@ -84,12 +84,16 @@ class TrainingBatch:
     def path(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """w [n, L, W] of fresh latents, their images [n, C, H, W], and normal noise like the images."""
         generator, random = self._state.generator, self._random(Purpose.PATH)
-        total = count * (self._of // len(self._rows))
-        mine = slice(self._part * count, (self._part + 1) * count)
-        w = generator.mapping(torch.randn(total, generator.z_dim, **random)[mine])
-        noise = [torch.randn(total, *shape, **random)[mine] for shape in generator.noise_shapes()]
-        image = generator.synthesis(w, noise)
-        return w, image, torch.randn(total, *image.shape[1:], **random)[mine]
+        parts = self._of // len(self._rows)
+
+        def drawn(*shape: int) -> Tensor:
+            """This part's of what is drawn for all; a copy, so that the rest is not kept with the graph."""
+            numbers = torch.randn(count * parts, *shape, **random)
+            return numbers if parts == 1 else numbers[self._part * count : (self._part + 1) * count].clone()
+
+        w = generator.mapping(drawn(generator.z_dim))
+        image = generator.synthesis(w, [drawn(*shape) for shape in generator.noise_shapes()])
+        return w, image, drawn(*image.shape[1:])
 
     def recall(self, name: str) -> Tensor:
         """The loss's number of that name."""

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
 from facegan.networks import Discriminator, Generator
 from facegan.presets import Run
@@ -24,18 +25,15 @@ from facegan.randomness import Purpose, torch_generator
 from facegan.training.state import Forms, TrainState, eager
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # relative, of a whole tensor; fused kernels round less often
-NOTE = "training goes on with eager networks, which are slower; --set compile=no says nothing of it"
+NOTE = "training goes on with eager networks, which are slower"
 
 
 class Mismatch(ValueError):
     """A compiled network does not compute what the eager one does."""
 
 
-def choose_forms(state: TrainState, run: Run, warn: Callable[[str], None]) -> Forms:
-    """Compiled forms if run.compile is "yes" and they pass the test, else eager ones; warn says why."""
-    plain = eager(state.generator, state.discriminator)
-    if run.compile != "yes":
-        return plain
+def compiled_forms(state: TrainState, run: Run, warn: Callable[[str], None]) -> Forms | None:
+    """Compiled forms that passed the test; None where there are none, and warn says why."""
     forms = compiled(state.generator, state.discriminator)
     try:
         with warnings.catch_warnings():
@@ -43,11 +41,11 @@ def choose_forms(state: TrainState, run: Run, warn: Callable[[str], None]) -> Fo
             require_equal(state, run, forms)
     except Mismatch as error:
         warn(f"compiled networks are wrong on this machine: {error}; {NOTE}")
-        return plain
+        return None
     except Exception as error:  # a compiler can fail in any way at all
         line = str(error).strip().splitlines()
         warn(f"torch.compile failed ({type(error).__name__}: {line[0] if line else ''}); {NOTE}")
-        return plain
+        return None
     return forms
 
 
@@ -71,13 +69,9 @@ def require_equal(state: TrainState, run: Run, forms: Forms) -> None:
         for network in state.networks.values()
     }
     try:
-        for name, value, expected in zip(
-            ("G's images", "G's gradient", "D's logits", "D's gradient", "G's gradient through D"),
-            _probe(state, run, forms),
-            _probe(state, run, plain),
-            strict=True,
-        ):
-            error = float((value - expected).norm() / expected.norm().clamp_min(1e-12))
+        expected = _probe(state, run, plain)
+        for name, value in _probe(state, run, forms).items():
+            error = float((value - expected[name]).norm() / expected[name].norm().clamp_min(1e-12))
             if not error <= TOLERANCE[run.precision]:  # nor if it is not a number
                 raise Mismatch(f"{name} differ by {error:.1e} of their norm")
     finally:
@@ -86,29 +80,47 @@ def require_equal(state: TrainState, run: Run, forms: Forms) -> None:
                 value.copy_(values[name])  # BatchNorm's statistics have moved
 
 
-def _probe(state: TrainState, run: Run, forms: Forms) -> list[Tensor]:
-    """Images, logits and gradients of one micro-batch of random latents, noise and images, flat, float32."""
+def _probe(state: TrainState, run: Run, forms: Forms) -> dict[str, Tensor]:
+    """Images, logits and gradients of a micro-batch of random latents, noise and images, flat, float32.
+
+    Whatever training will ask for: styles of one w and of two, images with a graph and without.
+    """
     generator, discriminator, device = state.generator, state.discriminator, state.device
-    random: dict[str, Any] = {
+    draw: dict[str, Any] = {
         "generator": torch_generator(run.seed, 0, Purpose.CALIBRATION, device),
         "device": device,
     }
-    count = run.micro_batch
-    w = generator.mapping(torch.randn(count, generator.z_dim, **random)).detach()
-    noise = [torch.randn(count, *shape, **random) for shape in generator.noise_shapes()]
-    image = forms.synthesis(w, noise)
-    target = torch.randn(image.shape, **random)
-    of_g = _gradient((image * target).mean(), generator)
-    shown = torch.randn(image.shape, **random).contiguous(memory_format=torch.channels_last)
-    logits = forms.discriminate(shown)
-    of_d = _gradient(nn.functional.softplus(logits).mean(), discriminator)
-    image = forms.synthesis(w, noise)
-    through_d = _gradient(nn.functional.softplus(-forms.judge(image)).mean(), generator)
-    return [value.detach().float().flatten() for value in (image, of_g, logits, of_d, through_d)]
+    count, found = run.micro_batch, {}
+    z = torch.randn(count, generator.z_dim, **draw)
+    noise = [torch.randn(count, *shape, **draw) for shape in generator.noise_shapes()]
+    shape = count, generator.channels, generator.resolution, generator.resolution
+    target = torch.randn(shape, **draw)
+    shown = torch.randn(shape, **draw).contiguous(memory_format=torch.channels_last)
+
+    def styled(of: str) -> Tensor:
+        w = generator.mapping(z)
+        return w if of == "one w" else torch.cat([w[:, :1], generator.mapping(z.flip(0))[:, 1:]], dim=1)
+
+    for styles in ("one w", "two w") if run.loss.mixing > 0 and generator.num_ws > 1 else ("one w",):
+        w = styled(styles)
+        image = found[f"G's images of {styles}"] = forms.synthesis(w, noise)
+        both = _gradients((image * target).mean(), w, generator)
+        found |= {f"{of}'s gradients, {styles}": row for of, row in zip("wG", both, strict=True)}
+        w = styled(styles)
+        both = _gradients(F.softplus(-forms.judge(forms.synthesis(w, noise))).mean(), w, generator)
+        found |= {f"{of}'s gradients through D, {styles}": row for of, row in zip("wG", both, strict=True)}
+        with torch.no_grad():
+            found[f"G's images of {styles}, no graph"] = forms.synthesis(styled(styles), noise)
+    logits = found["D's logits"] = forms.discriminate(shown)
+    _, found["D's gradients"] = _gradients(F.softplus(logits).mean(), shown, discriminator)
+    return {name: value.detach().float().flatten() for name, value in found.items()}
 
 
-def _gradient(loss: Tensor, network: nn.Module) -> Tensor:
-    """The gradient by all weights of a network, in one row."""
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
-    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-    return torch.cat([gradient.float().flatten() for gradient in gradients if gradient is not None])
+def _gradients(loss: Tensor, source: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
+    """The gradients by what a network was given, 0 if it needs none, and by all its weights, in one row."""
+    weights = list(network.parameters())
+    inputs = [source, *weights] if source.requires_grad else weights
+    gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
+    by_source = gradients[0] if source.requires_grad else None
+    row = [g.float().flatten() for g in gradients[len(inputs) - len(weights) :] if g is not None]
+    return torch.zeros_like(source) if by_source is None else by_source, torch.cat(row)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -37,7 +37,7 @@ from facegan.presets import Run
 from facegan.runtime import choose_device
 from facegan.synthesis import Sampler
 from facegan.training.batch import TrainingBatch
-from facegan.training.compiled import choose_forms
+from facegan.training.compiled import compiled_forms
 from facegan.training.ema import calibrated, ema_beta, update_ema
 from facegan.training.memory import fitted
 from facegan.training.plot import plot_losses
@@ -139,8 +139,8 @@ def train(
     """Trains in the folder `out` until the run's total, a time limit, or a request to stop.
 
     Whatever ends it but an error, the last act is a checkpoint, a model file and a sample grid, from which
-    `resume` goes on exactly. Device and precision that are "auto", and a micro_batch of 0, are chosen at the
-    start and kept.
+    `resume` goes on exactly. What is "auto" (device, precision, compile) and a micro_batch of 0 are chosen at
+    the start and kept; so is that a compiler failed.
 
     Raises:
         UsageError: `out` holds a run already (without resume) or none (with it), or the stored one has
@@ -152,7 +152,9 @@ def train(
     """
     folder, run = RunFolder(Path(out)), settled(run)
     require_writable(folder.path, "--out")
+    warn = reporter.warn if reporter else _ignore
     if resume:
+        run = folder.with_kept_choices(run)
         folder.require_same(run, force=force)
     else:
         folder.require_new()
@@ -169,7 +171,7 @@ def train(
     dataset = open_dataset(
         run.data, resolution=run.model.resolution, channels=run.model.channels, progress=read
     )
-    run = fitted(run, dataset)
+    run = fitted(run, dataset, warn)
     yardstick = None if network is None else Yardstick(run, folder, dataset, network, read)
     state = new_state(run)
     with folder.locked():
@@ -177,10 +179,13 @@ def train(
             folder.require_new()  # once more: it took a while until here
         if resume:
             _load_newest(state, folder, dataset, force=force, reporter=reporter)
+        if run.compile == "yes":
+            state.compiled = compiled_forms(state, run, warn)
+            run = replace(run, compile="no") if state.compiled is None else run
+        if resume:
             folder.resumed(run, state.images_seen)
         else:
             folder.start(run)
-        state.forms = choose_forms(state, run, warn=reporter.warn if reporter else _ignore)
         skipped = folder.write_skipped(dataset.skipped)
         if reporter:
             reporter.start(run, dataset, state.images_seen, stop_after_seconds)

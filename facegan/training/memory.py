@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,28 +12,38 @@ import torch
 from torch import Tensor
 
 from facegan.data import Dataset
+from facegan.networks.dcgan import DCGANConfig
 from facegan.presets import Run
+from facegan.runtime import choose_device
 from facegan.training.batch import TrainingBatch
 from facegan.training.state import TrainState, new_state
 
 SHARE = 0.8  # of the free memory is taken
-BACKWARD = 2.0  # a step's peak over what autograd keeps for it: 1.0 to 1.5 measured on CPUs, and some room
+BACKWARD = 1.5  # a step's peak over what autograd keeps for it: 0.7 to 1.3 measured on CPUs, and some room
 
 
-def fitted(run: Run, dataset: Dataset, free_bytes: int | None = None) -> Run:
+def fitted(run: Run, dataset: Dataset, warn: Callable[[str], None], free_bytes: int | None = None) -> Run:
     """The run, its micro_batch chosen if that is 0: the largest part of the batch that fits, or one group.
 
-    free_bytes: of the run's device; None asks it.
+    free_bytes: of the run's device; None asks it. warn says where the choice changes what is learnt, or where
+    even the smallest part seems too large.
     """
     if run.micro_batch:
         return run
     sizes = micro_batches(run)
-    state = new_state(replace(run, micro_batch=sizes[-1]))
     if free_bytes is None:
-        free_bytes = free_memory(state.device)
-    need = step_need(run, state, dataset)
+        free_bytes = free_memory(choose_device(run.device))
+    need = step_need(run, new_state(replace(run, micro_batch=sizes[-1])), dataset)
     fitting = [size for size in sizes if need.bytes(size) <= SHARE * free_bytes]
-    return replace(run, micro_batch=max(fitting, default=sizes[-1]))
+    chosen = max(fitting, default=sizes[-1])
+    if not fitting:
+        warn(
+            f"a step needs {need.bytes(chosen) / 1e9:.1f} GB even with {chosen} images at a time; "
+            f"{free_bytes / 1e9:.1f} are free"
+        )
+    if chosen < run.batch and isinstance(run.model, DCGANConfig):
+        warn(f"BatchNorm sees {chosen} images at a time, not the batch of {run.batch}: another training")
+    return replace(run, micro_batch=chosen)
 
 
 def micro_batches(run: Run) -> list[int]:
@@ -56,18 +67,19 @@ class Need:
 def step_need(run: Run, state: TrainState, dataset: Dataset) -> Need:
     """The step's need, of what autograd keeps for the two smallest parts of the batch."""
     sizes = micro_batches(run)[-2:]
-    kept = [_kept_bytes(replace(run, micro_batch=size), state, dataset) for size in sizes]
+    # each as a whole batch, for which G's graph is kept while D learns
+    kept = [_kept_bytes(replace(run, batch=size, micro_batch=size), state, dataset) for size in sizes]
     slope = (kept[0] - kept[-1]) / (sizes[0] - sizes[-1]) if len(sizes) > 1 else kept[0] / sizes[0]
     bytes_of = {
         player: sum(parameter.nbytes for parameter in network.parameters())
         for player, network in state.networks.items()
     }
-    weights = 5 * bytes_of["G"] + 4 * bytes_of["D"]  # gradient, Adam's two moments, G's running mean
+    weights = 5 * bytes_of["G"] + 4 * bytes_of["D"]  # with gradient and Adam's two moments; G's running mean
     return Need(weights + BACKWARD * (kept[-1] - slope * sizes[-1]), BACKWARD * slope)
 
 
 def _kept_bytes(run: Run, state: TrainState, dataset: Dataset) -> int:
-    """The most that autograd keeps for a phase of one micro-batch, without the weights."""
+    """The most that autograd keeps for a phase of one batch in one part, without the weights."""
     weights = {
         parameter.untyped_storage().data_ptr()
         for network in state.networks.values()
@@ -88,7 +100,7 @@ def _kept_bytes(run: Run, state: TrainState, dataset: Dataset) -> int:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             terms = phase.terms(batch)  # while it lives, no address comes back
         most = max(most, sum(kept.values()))
-        del terms
+        del terms, batch
     return most
 
 

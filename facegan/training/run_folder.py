@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ class RunFolder:
         if not self.exists():
             raise UsageError(f"{self.path}: no run to resume (it has no run.json)")
         try:
-            return from_json(Run, parse_json(self._config_path.read_text()))
+            stored = parse_json(self._config_path.read_text())
+            # a run from before there was `compile` ran without
+            return from_json(Run, {"compile": "no"} | stored if isinstance(stored, dict) else stored)
         except ValueError as error:
             raise UsageError(f"{self._config_path}: not usable ({error})") from None
 
@@ -81,6 +84,12 @@ class RunFolder:
             raise UsageError(
                 f"{self.path}: a run is already there; --resume goes on with it, or choose another --out"
             )
+
+    def with_kept_choices(self, run: Run) -> Run:
+        """The run with the stored micro_batch where it asks for whatever fits of the same batch."""
+        stored = self.read_config()
+        asks = run.micro_batch == 0 and run.batch == stored.batch
+        return replace(run, micro_batch=stored.micro_batch) if asks else run
 
     def require_same(self, run: Run, *, force: bool) -> None:
         """Raises UsageError, with the differences, where the stored config is not this one.

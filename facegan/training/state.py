@@ -47,10 +47,12 @@ class TrainState:
     loss_memory: dict[str, Tensor] = field(default_factory=dict)  # numbers that the loss keeps
     log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
     log_steps: int = 0
-    forms: Forms = field(init=False)  # of both networks; no part of a checkpoint
+    compiled: Forms | None = None  # of both networks; no part of a checkpoint
 
-    def __post_init__(self) -> None:
-        self.forms = eager(self.generator, self.discriminator)
+    @property
+    def forms(self) -> Forms:
+        """What the main phases call."""
+        return self.compiled or eager(self.generator, self.discriminator)
 
     @property
     def networks(self) -> dict[Player, Generator | Discriminator]:
@@ -105,7 +107,7 @@ class TrainState:
 
 
 def settled(run: Run) -> Run:
-    """The run with nothing left to choose: device, precision and compile named, the data's path absolute.
+    """The run with device, precision and compile named, and the data's path absolute.
 
     Raises:
         UsageError: the device is not on this machine.
