@@ -19,7 +19,7 @@ from facegan.training.batch import TrainingBatch
 from facegan.training.state import TrainState, new_state
 
 SHARE = 0.8  # of the free memory is taken
-BACKWARD = 1.5  # a step's peak over what autograd keeps for it: mostly 0.7 to 1.3 (benchmarks/README.md), and room
+BACKWARD = 1.5  # a step's peak over what autograd keeps for it, with room (benchmarks/README.md)
 
 
 def fitted(run: Run, dataset: Dataset, warn: Callable[[str], None], free_bytes: int | None = None) -> Run:
