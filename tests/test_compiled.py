@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from small_stylegan2 import small_run
 from states import flat
 from torch import Tensor
 
-from facegan.data import DataConfig, Dataset, open_dataset
-from facegan.losses import StyleGAN2Loss
-from facegan.networks.stylegan2 import StyleGAN2Config
-from facegan.presets import Adam, Run
+from facegan.data import Dataset, open_dataset
+from facegan.presets import Run
 from facegan.training import compiled
 from facegan.training.compiled import Mismatch, compiled_forms, require_equal
 from facegan.training.loop import train, train_step
@@ -27,21 +26,7 @@ from facegan.training.state import Forms, TrainState, new_state, settled
 
 @pytest.fixture
 def run(picture_folder: Path) -> Run:
-    """An 8 px StyleGAN2 in batches of 8, every phase within two steps."""
-    return Run(
-        model=StyleGAN2Config(
-            resolution=8, z_dim=6, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8
-        ),
-        loss=StyleGAN2Loss(r1_interval=2, path_length_interval=2),
-        data=DataConfig(str(picture_folder)),
-        optimizer=Adam(lr=0.002, beta1=0.0, beta2=0.99),
-        batch=8,
-        micro_batch=8,
-        total_images=64,
-        device="cpu",
-        precision="fp32",
-        compile="yes",
-    )
+    return replace(small_run(picture_folder), compile="yes")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_stylegan2 import SHAPE, networks
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,24 +23,7 @@ from facegan.networks.stylegan2 import (
 from facegan.synthesis import Sampler
 
 ARCHITECTURES: tuple[Architecture, ...] = ("skip", "resnet", "orig")
-SHAPE: dict[str, Any] = {
-    "resolution": 16, "z_dim": 7, "w_dim": 6, "mapping_layers": 2, "channel_base": 128, "channel_max": 12,
-}  # fmt: skip
 FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
-
-
-def networks(**changes: Any) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator]:
-    """Small networks in which noise, biases and w_avg are not at their initial zeros."""
-    torch.manual_seed(0)
-    config = StyleGAN2Config(**(SHAPE | changes))
-    generator, discriminator = StyleGAN2Generator(config), StyleGAN2Discriminator(config)
-    with torch.no_grad():
-        for network in (generator, discriminator):
-            for name, parameter in network.named_parameters():
-                if name.endswith(("bias", "noise_strength")):
-                    parameter.add_(0.3 * torch.randn_like(parameter))
-        generator.w_avg.normal_()
-    return generator.eval(), discriminator.eval()
 
 
 # ---- the slow reference: one kernel an image, zeros between pixels, every gain where the paper has it

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_stylegan2 import small_run
 from states import differing
 from torch import Tensor, nn
 
 from facegan.config import UsageError
-from facegan.data import DataConfig, Dataset, open_dataset
+from facegan.data import Dataset, open_dataset
 from facegan.losses import StyleGAN2Loss, lazy_interval, path_lengths, squared_gradient
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
-from facegan.presets import Adam, Intervals, Run
+from facegan.presets import Adam, Run
 from facegan.training.batch import TrainingBatch, rows
 from facegan.training.loop import train_step
 from facegan.training.state import TrainState, new_state
@@ -65,27 +66,7 @@ class Quadratic(nn.Module):
 
 @pytest.fixture
 def run(picture_folder: Path) -> Run:
-    """An 8 px StyleGAN2 in batches of 8, every phase within two steps."""
-    return Run(
-        model=StyleGAN2Config(
-            resolution=8,
-            z_dim=6,
-            w_dim=6,
-            mapping_layers=2,
-            channel_base=64,
-            channel_max=8,
-            minibatch_std_group=4,
-        ),
-        loss=StyleGAN2Loss(r1_interval=2, path_length_interval=2),
-        data=DataConfig(str(picture_folder)),
-        optimizer=Adam(lr=0.002, beta1=0.0, beta2=0.99),
-        intervals=Intervals(log_images=16, sample_images=64, checkpoint_images=64),
-        batch=8,
-        micro_batch=8,
-        total_images=64,
-        device="cpu",
-        precision="fp32",
-    )
+    return small_run(picture_folder)
 
 
 @pytest.fixture
