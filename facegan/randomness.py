@@ -31,6 +31,8 @@ class Purpose(IntEnum):
     NOISE = 7
     PATH = 8
     CUTOFF = 9
+    LABEL = 10
+    AUGMENT = 11
 
 
 def numpy_generator(seed: int, index: int, purpose: Purpose) -> np.random.Generator:
