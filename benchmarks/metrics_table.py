@@ -31,21 +31,21 @@ def noise(resolution: int) -> Subject:
             size = (min(CHUNK, count - first), 3, resolution, resolution)
             yield torch.randint(0, 256, size, generator=random, dtype=torch.uint8)
 
-    return Subject("white noise", resolution, 3, pictures)
+    return Subject("white noise", (resolution, resolution), 3, pictures)
 
 
 def mean_face(data: str, resolution: int) -> Subject:
     """The mean of all real pictures, again and again."""
 
     def pictures(count: int) -> Iterator[Tensor]:
-        reals = opened(data, "center", resolution=resolution, channels=3)
+        reals = opened(data, "center", size=(resolution, resolution), channels=3)
         numbers = range(len(reals.names))
         total = sum(reals.pictures(numbers[i : i + CHUNK]).double().sum(dim=0) for i in numbers[::CHUNK])
         mean = (torch.as_tensor(total) / len(numbers)).round().to(torch.uint8)
         for first in range(0, count, CHUNK):
             yield mean.expand(min(CHUNK, count - first), -1, -1, -1)
 
-    return Subject("the mean face", resolution, 3, pictures)
+    return Subject("the mean face", (resolution, resolution), 3, pictures)
 
 
 def main() -> None:
@@ -62,7 +62,8 @@ def main() -> None:
     arguments = parser.parse_args()
     subjects: list[Subject] = []
     if arguments.held_out:
-        others = opened(arguments.held_out, "center", resolution=arguments.resolution, channels=3)
+        size = (arguments.resolution, arguments.resolution)
+        others = opened(arguments.held_out, "center", size=size, channels=3)
         subjects.append(pictures_subject(others))
     for name in models.shipped():
         model = models.load(name)

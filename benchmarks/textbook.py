@@ -57,7 +57,7 @@ class _Layer(SynthesisLayer):
     def forward(self, x: Tensor, w: Tensor, noise: str | Tensor, gain: float = 1.0) -> Tensor:
         x = modulated(x, self.conv.weight, self.affine(w), demodulate=True, up=self.conv.up)
         if noise != "none":
-            shape = x.shape[0], 1, self.resolution, self.resolution
+            shape = x.shape[0], 1, *self.size
             x = x + (torch.randn(shape) if noise == "random" else self.noise_const) * self.noise_strength
         return F.leaky_relu(x + self.bias[:, None, None], LEAKY_SLOPE) * (ACTIVATION_GAIN * gain)
 
@@ -115,7 +115,7 @@ def textbook_step(run: Run) -> Callable[[], None]:
         torch.optim.Adam(network.parameters(), lr=adam.lr, betas=(adam.beta1, adam.beta2))
         for network in (generator, discriminator)
     ]
-    real = torch.rand(run.batch, run.model.channels, run.model.resolution, run.model.resolution) * 2 - 1
+    real = torch.rand(run.batch, *run.model.image_shape) * 2 - 1
 
     def fake() -> Tensor:
         return generator.synthesis(generator.mapping(torch.randn(run.batch, run.model.z_dim)), "random")

@@ -47,7 +47,7 @@ class RandomPictures:
     """Stands in for a Dataset: the same random pixels as every batch."""
 
     def __init__(self, run: Run) -> None:
-        shape = (run.batch, run.model.channels, run.model.resolution, run.model.resolution)
+        shape = (run.batch, *run.model.image_shape)
         self._pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
 
     def stream(self, first: int, count: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -29,11 +29,12 @@ class Evaluation:
     data: str  # the real pictures' name, key and number
     data_key: str
     reals: int
-    resolution: int
+    resolution: int  # the height
     crop: str
     features: str  # the extractor's protocol: weights, resize, normalisation, layer
     version: str  # of facegan
     values: tuple[Value, ...]
+    width: int | None = None  # where it is not the height
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
 PRESET_NAMES = (
-    "dcgan-32, dcgan-64, dcgan-128, stylegan2-64-tiny, stylegan2-64, stylegan2-128, stylegan2-ffhq-256, "
-    "stylegan2-ffhq-512, stylegan2-ffhq-1024 or stylegan2-config-f."
+    "dcgan-32, dcgan-64, dcgan-128, stylegan2-64-tiny, low-data, stylegan2-64, stylegan2-128, "
+    "stylegan2-ffhq-256, stylegan2-ffhq-512, stylegan2-ffhq-1024 or stylegan2-config-f."
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -118,6 +118,7 @@ def train(
         list[str] | None, typer.Option("--set", help="Change a setting, a.b=c; repeatable.")
     ] = None,
     crop: Annotated[str | None, typer.Option(help="center, pad or celeba.")] = None,
+    init: Annotated[str | None, typer.Option(help="Start from this model's weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="With --resume: accept a changed config.")] = False,
     batch: Annotated[
@@ -150,10 +151,13 @@ def train(
         raise UsageError("--force has no effect without --resume")
     if resume and preset:
         raise UsageError("--preset with --resume: the run's own run.json is used; change values with --set")
+    if resume and init:
+        raise UsageError("--init with --resume: the run goes on from its own checkpoint")
     if not resume and not preset:
         raise UsageError("--preset is missing: which run? such as --preset dcgan-64")
     run = RunFolder(out).read_config() if resume else find_preset(preset or "").run
-    given = {"data.path": data, "data.crop": crop, "seed": seed, "device": device, "precision": precision}
+    given = {"data.path": data, "data.crop": crop, "init": init, "seed": seed, "device": device}
+    given |= {"precision": precision}
     assignments = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
     run = override(
         run, [*assignments, *(_batch_settings(batch) if batch is not None else []), *(settings or [])]
@@ -191,6 +195,9 @@ def generate(
         ),
     ] = 0.7,
     noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",
+    label: Annotated[
+        str, typer.Option(help="Of a model with labels: glasses=yes,age=old; each seed draws the rest.")
+    ] = "",
     as_grid: Annotated[bool, typer.Option("--grid", help="One grid.png instead of single pictures.")] = False,
     file_format: Annotated[str, typer.Option("--format", help="png, jpg or webp.")] = "png",
     batch: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")] = 32,
@@ -207,13 +214,27 @@ def generate(
     sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
     if as_grid:
         path = write_grid(
-            sampler, chosen, out, psi=psi, noise=noise, file_format=file_format, seeds_text=seeds
+            sampler,
+            chosen,
+            out,
+            psi=psi,
+            noise=noise,
+            label=label,
+            file_format=file_format,
+            seeds_text=seeds,
         )
         _print({"grid": str(path), "pictures": len(chosen)}, as_json)
     else:
         with counter("pictures", len(chosen)) as advance:
             count = write_pictures(
-                sampler, chosen, out, psi=psi, noise=noise, file_format=file_format, wrote=advance
+                sampler,
+                chosen,
+                out,
+                psi=psi,
+                noise=noise,
+                label=label,
+                file_format=file_format,
+                wrote=advance,
             )
         _print({"folder": str(out), "pictures": count}, as_json)
 
@@ -272,7 +293,7 @@ def evaluate(
     target = card_file(name) if write else None
     with stages() as progress:
         if pictures is not None and resolution is not None:
-            made = opened(pictures, crop, resolution=resolution, channels=3)
+            made = opened(pictures, crop, size=(resolution, resolution), channels=3)
             subject = pictures_subject(made, seed=seed)
         else:
             sampler = Sampler(
@@ -310,8 +331,8 @@ def models(as_json: AsJson = False) -> None:
         return
     for name, facts in table.items():
         print(
-            f"{name:16} {facts['architecture']} {facts['resolution']} px, {facts['images_seen']:,} images "
-            f"of {facts['data']}, licence {facts['licence'] or 'not stated'}"
+            f"{name:16} {facts['architecture']} {facts['height']}x{facts['width']}, "
+            f"{facts['images_seen']:,} images of {facts['data']}, licence {facts['licence'] or 'not stated'}"
         )
     print("or a .safetensors file, a run folder (its newest EMA), or hf://owner/name")
 

@@ -108,7 +108,8 @@ def union_from_json(union: object, data: object, where: str) -> Any:
 def override(config: T, assignments: Sequence[str]) -> T:
     """The config with each "a.b=c" applied; values are read as JSON, else as a bare string.
 
-    Setting the tag of a union ("loss.name=hinge") starts that group anew, with the defaults of its new kind.
+    A list may be written without its brackets: "model.base=5,4". Setting the tag of a union
+    ("loss.name=hinge") starts that group anew, with the defaults of its new kind.
 
     Raises:
         UsageError: an assignment without "=", an unknown name, or a value of the wrong type.
@@ -127,14 +128,23 @@ def override(config: T, assignments: Sequence[str]) -> T:
                 allowed = f"; one of {', '.join(groups)}" if groups else ""
                 raise UsageError(f"--set {where}: no such group of settings{allowed}{nearest(part, groups)}")
             node, group = node[part], getattr(group, part)
-        try:
-            value = parse_json(text)
-        except ValueError:
-            value = text
+        value = _json_or_text(text)
+        if (
+            typing.get_origin(typing.get_type_hints(type(group)).get(last)) is tuple
+            and type(value) is not list
+        ):
+            value = [_json_or_text(part.strip()) for part in text.split(",") if part.strip()]
         if parents and last in _tags(type(group)) and value != node.get(last):
             node.clear()
         node[last] = text if isinstance(node.get(last), str) and not isinstance(value, str) else value
     return from_json(type(config), data)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text
 
 
 def differences(old: Json, new: Json, where: str = "") -> list[str]:

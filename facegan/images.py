@@ -1,6 +1,6 @@
 """Pictures: files <-> uint8 [H, W, C] <-> float [N, C, H, W] in [-1, 1]; resizing, grids, provenance.
 
-decode(bytes) -> fit(image, 64, "center")       reading a training picture
+decode(bytes) -> fit(image, (64, 64), "center") reading a training picture
 to_float(uint8 NCHW) -> float NCHW              x = u / 127.5 - 1
 to_uint8(float NCHW) -> uint8 NHWC              u = trunc(clamp(127.5 x + 128, 0, 255))
 save(path, image, Provenance(...))              PNG, JPEG or WebP that says what it is
@@ -108,17 +108,17 @@ def _upright(image: Image.Image) -> Image.Image:
     return image.copy() if turn is None else image.transpose(turn)
 
 
-def fit(image: Image.Image, resolution: int, crop: Crop) -> Pixels:
-    """The picture as uint8 [resolution, resolution, C].
+def fit(image: Image.Image, size: tuple[int, int], crop: Crop) -> Pixels:
+    """The picture as uint8 [H, W, C] of that height and width.
 
-    center: the largest central square; pad: the whole picture on a black (with alpha: transparent) square;
+    center: the largest central part of that shape; pad: the whole picture on black (with alpha: transparent);
     celeba: the 128x128 window around (89, 121) of an aligned 178x218 CelebA picture, as the
     progressive-growing line of papers cuts it. Resizing uses Lanczos.
 
     Raises:
         ValueError: "celeba" on a picture of another size.
     """
-    width, height = image.size
+    (width, height), (to_height, to_width) = image.size, size
     if crop == "celeba":
         if image.size != (178, 218):
             raise ValueError(
@@ -126,13 +126,18 @@ def fit(image: Image.Image, resolution: int, crop: Crop) -> Pixels:
             )
         image = image.crop((89 - 64, 121 - 64, 89 + 64, 121 + 64))
     elif crop == "center":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
+        inner_width = max(1, min(width, round(height * to_width / to_height)))
+        inner_height = max(1, min(height, round(width * to_height / to_width)))
+        left, top = (width - inner_width) // 2, (height - inner_height) // 2
+        image = image.crop((left, top, left + inner_width, top + inner_height))
     else:
-        image = ImageOps.pad(image, (max(width, height),) * 2)
-    if image.size != (resolution, resolution):
-        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS)
+        outer = (
+            max(width, round(height * to_width / to_height)),
+            max(height, round(width * to_height / to_width)),
+        )
+        image = ImageOps.pad(image, outer)
+    if image.size != (to_width, to_height):
+        image = image.resize((to_width, to_height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image, np.uint8)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
@@ -170,10 +175,15 @@ class Provenance:
     seeds: str
     psi: float
     synthetic: bool = True
+    label: str = ""  # what was asked of a model with labels
+
+    def fields(self) -> dict[str, Any]:
+        """What there is to say, by name."""
+        return {name: value for name, value in asdict(self).items() if value != ""}
 
     def as_text(self) -> str:
         """One line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(self.fields())
 
 
 def save_format(path: Path) -> str:
@@ -224,7 +234,7 @@ def _metadata(kind: str, provenance: Provenance) -> dict[str, Any]:
         info = PngImagePlugin.PngInfo()
         info.add_text("Software", "facegan")
         info.add_text("facegan", provenance.as_text())
-        for name, value in asdict(provenance).items():
+        for name, value in provenance.fields().items():
             info.add_text(name, str(value))
         info.add_itxt("XML:com.adobe.xmp", xmp)
         return {"pnginfo": info}

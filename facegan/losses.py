@@ -32,6 +32,7 @@ from torch.nn import functional as F
 from facegan.config import UsageError
 
 Player = Literal["G", "D"]
+Kind = Literal["real", "fake"]
 Terms = dict[str, Tensor]
 
 
@@ -43,8 +44,11 @@ class MicroBatch(Protocol):
     def fake(self) -> Tensor:
         """G's images for this micro-batch's latents [N, C, H, W]; the same ones until G has changed."""
 
-    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
-        """D's logits [N] for images [N, C, H, W]; twice: their gradient can be differentiated again."""
+    def logits(self, image: Tensor, of: Kind, *, twice: bool = False) -> Tensor:
+        """D's logits [N] for images [N, C, H, W] that have the labels of the reals or of the fakes.
+
+        D sees them augmented, where the run augments. twice: the gradient can be differentiated again.
+        """
 
     def uniform(self) -> Tensor:
         """Numbers in [0, 1), one a sample [N]; the same ones at every call."""
@@ -95,13 +99,13 @@ class AdversarialLoss(ABC):
     def d_terms(self, batch: MicroBatch) -> Terms:
         """D_real and D_fake, each [N]."""
         return {
-            "D_real": self.d_real(batch.logits(batch.real)),
-            "D_fake": self.d_fake(batch.logits(batch.fake().detach())),
+            "D_real": self.d_real(batch.logits(batch.real, "real")),
+            "D_fake": self.d_fake(batch.logits(batch.fake().detach(), "fake")),
         }
 
     def g_terms(self, batch: MicroBatch) -> Terms:
         """G_fake [N]."""
-        return {"G_fake": self.g_fake(batch.logits(batch.fake()))}
+        return {"G_fake": self.g_fake(batch.logits(batch.fake(), "fake"))}
 
 
 @dataclass(frozen=True)
@@ -194,11 +198,12 @@ class WassersteinGP(AdversarialLoss):
 def gradient_penalty(batch: MicroBatch) -> Tensor:
     """(|grad D(v)| - 1)^2 at v = real + u (fake - real), u uniform in [0, 1) (arXiv 1704.00028, eq. 3).
 
-    Returns [N], without the weight; differentiable again.
+    Returns [N], without the weight; differentiable again. With labels, v has the real image's.
     """
     real, fake = batch.real, batch.fake().detach()
     between = (real + batch.uniform()[:, None, None, None] * (fake - real)).requires_grad_()
-    (gradient,) = torch.autograd.grad(batch.logits(between, twice=True).sum(), between, create_graph=True)
+    logits = batch.logits(between, "real", twice=True)
+    (gradient,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
     length: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
     return (length - 1).square()
 
@@ -264,9 +269,9 @@ class StyleGAN2Loss(NonSaturating):
         """D_r1 = interval gamma/2 |grad D(real)|^2 [N] (Mescheder et al. 2018), D_r2 the same at fakes."""
         terms: Terms = {}
         if self.r1_gamma > 0:
-            terms["D_r1"] = self.r1_interval * self.r1_gamma / 2 * squared_gradient(batch, batch.real)
+            terms["D_r1"] = self.r1_interval * self.r1_gamma / 2 * squared_gradient(batch, "real")
         if self.r2_gamma > 0:
-            terms["D_r2"] = self.r1_interval * self.r2_gamma / 2 * squared_gradient(batch, batch.fake())
+            terms["D_r2"] = self.r1_interval * self.r2_gamma / 2 * squared_gradient(batch, "fake")
         return terms
 
     def g_penalty(self, batch: MicroBatch) -> Terms:
@@ -278,10 +283,10 @@ class StyleGAN2Loss(NonSaturating):
         return {"G_path": self.path_length_interval * self.path_length_weight * (lengths - mean).square()}
 
 
-def squared_gradient(batch: MicroBatch, image: Tensor) -> Tensor:
-    """|grad D(image)|^2 [N], summed over the pixels of images [N, C, H, W]; differentiable again."""
-    image = image.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(batch.logits(image, twice=True).sum(), image, create_graph=True)
+def squared_gradient(batch: MicroBatch, of: Kind) -> Tensor:
+    """|grad D(image)|^2 [N] at the reals or the fakes, summed over the pixels; differentiable again."""
+    image = (batch.real if of == "real" else batch.fake()).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(batch.logits(image, of, twice=True).sum(), image, create_graph=True)
     squares: Tensor = gradient.float().square().sum(dim=(1, 2, 3))
     return squares
 

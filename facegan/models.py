@@ -1,7 +1,8 @@
 """Model files, and what a model's name can be.
 
-A model is NAME.safetensors: the EMA generator's tensors (names start with "G."), and metadata with the
-format version, the network's config and the model's card as JSON. Loading one never executes anything.
+A model is NAME.safetensors: the EMA generator's tensors (names start with "G."), D's where they are kept for
+transfer ("D."), and metadata with the format version, the network's config and the model's card as JSON.
+Loading one never executes anything.
 
     find("dcgan-64")       a shipped name, a .safetensors file, a run folder, or hf://owner/name -> file
     load("dcgan-64")       -> Model(generator, config, card)
@@ -28,18 +29,19 @@ from facegan.networks import Generator, NetworkConfig, build_generator
 FORMAT = 1
 ZOO = Path(__file__).parent / "zoo"
 RUN_MODEL = "model.safetensors"  # the newest EMA in a run folder
-_G = "G."
+_G, _D = "G.", "D."
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass
 class Model:
-    """A generator in eval mode with float32 weights, its config and its card."""
+    """A generator in eval mode with float32 weights, its config and its card; D's tensors where kept."""
 
     generator: Generator
     config: NetworkConfig
     card: Card = field(default_factory=Card)
     name: str = ""
+    discriminator: dict[str, torch.Tensor] = field(default_factory=dict)  # `load` leaves them in the file
 
 
 def shipped() -> dict[str, Path]:
@@ -107,6 +109,20 @@ def load(name: str) -> Model:
     return Model(generator, config, card, name if name.startswith("hf://") else _name_of(path))
 
 
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a model file: G's names start with "G.", D's with "D.".
+
+    Raises:
+        UsageError: not a facegan model, or one with numbers that are not finite.
+    """
+    read_header(path)
+    tensors = from_safetensors(path.read_bytes())
+    bad = [key for key, tensor in tensors.items() if not tensor.float().isfinite().all()]
+    if bad:
+        raise UsageError(f"{path}: {bad[0]} holds numbers that are not finite")
+    return tensors
+
+
 def _require_fitting(path: Path, shapes: dict[str, list[int]], generator: Generator) -> None:
     expected = {key: list(tensor.shape) for key, tensor in generator.state_dict().items()}
     problems = [f"{key} is missing" for key in expected if key not in shapes]
@@ -149,9 +165,11 @@ def read_header(path: Path) -> tuple[NetworkConfig, Card]:
 
 def save(path: Path, model: Model, dtype: torch.dtype = torch.float16) -> None:
     """Writes the model file, atomically; floating-point tensors are stored as `dtype`."""
+    named = {_G + key: tensor for key, tensor in model.generator.state_dict().items()}
+    named |= {_D + key: tensor for key, tensor in model.discriminator.items()}
     tensors = {
-        _G + key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
-        for key, tensor in model.generator.state_dict().items()
+        key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
+        for key, tensor in named.items()
     }
     _write(path, tensors, model.config, model.card)
 
@@ -201,7 +219,9 @@ def describe(config: NetworkConfig, card: Card) -> dict[str, Any]:
     """What `facegan models` shows of one model."""
     return {
         "architecture": config.architecture,
-        "resolution": config.resolution,
+        "height": config.image_shape[1],
+        "width": config.image_shape[2],
+        "labels": {attribute.name: list(attribute.values) for attribute in config.labels.attributes},
         "images_seen": card.images_seen,
         "data": card.data,
         "licence": card.licence,

@@ -20,21 +20,23 @@ def write_pictures(
     *,
     psi: float,
     noise: str = "const",
+    label: str = "",
     file_format: str = "png",
     wrote: Callable[[], None] = lambda: None,
 ) -> int:
     """Writes OUT/seed0000.png ... as they are made, and returns how many; memory does not grow with it.
 
     Raises:
-        UsageError: unknown format or noise mode, a seed out of range, an unwritable place.
+        UsageError: unknown format, noise mode or label, a seed out of range, an unwritable place.
     """
     suffix = _suffix(file_format)
     require_writable(out, "--out")
     count = 0
-    for seed, picture in sampler.stream(_each_once(seeds), psi, noise):
+    for seed, picture in sampler.stream(_each_once(seeds), psi, noise, label=label):
         if not count:
             out.mkdir(parents=True, exist_ok=True)  # not before the arguments have shown to be good
-        save(out / f"seed{seed:04d}{suffix}", picture, Provenance(sampler.model.name, str(seed), psi))
+        provenance = Provenance(sampler.model.name, str(seed), psi, label=label)
+        save(out / f"seed{seed:04d}{suffix}", picture, provenance)
         wrote()
         count += 1
     return count
@@ -47,13 +49,14 @@ def write_grid(
     *,
     psi: float,
     noise: str = "const",
+    label: str = "",
     file_format: str = "png",
     seeds_text: str = "",
 ) -> Path:
     """Writes OUT/grid.png with all seeds, near-square, and returns its path.
 
     Raises:
-        UsageError: unknown format or noise mode, a seed out of range, more than MAX_GRID pictures, an
+        UsageError: unknown format, noise mode or label, a seed out of range, more than MAX_GRID pictures, an
             unwritable place.
     """
     suffix = _suffix(file_format)
@@ -62,11 +65,11 @@ def write_grid(
             f"--grid with {len(seeds):,} pictures: at most {MAX_GRID:,}; leave --grid out for single files"
         )
     require_writable(out, "--out")
-    pixels = grid(sampler.sample(seeds, psi, noise))
+    pixels = grid(sampler.sample(seeds, psi, noise, label=label))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"grid{suffix}"
     text = seeds_text or ",".join(map(str, seeds))
-    save(path, pixels, Provenance(sampler.model.name, text, psi))
+    save(path, pixels, Provenance(sampler.model.name, text, psi, label=label))
     return path
 
 

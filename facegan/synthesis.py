@@ -2,6 +2,7 @@
 
     sampler = Sampler(models.load("dcgan-64"))
     sampler.sample(range(64), psi=0.7)        uint8 [64, H, W, C]
+    sampler.sample(range(64), label="glasses=yes")
     for seed, picture in sampler.stream(...)  the same, one by one, in constant memory
     walk(sampler, [1, 2, 3], ...)             the frames of a film from seed to seed
 
@@ -23,14 +24,13 @@ from torch import Tensor
 from facegan.config import UsageError, choose
 from facegan.images import Pixels, to_uint8
 from facegan.models import Model
-from facegan.networks.base import exact_convolutions
+from facegan.networks.base import NOISE_MODES, exact_convolutions
 from facegan.randomness import Purpose, torch_generator
 from facegan.runtime import choose_device, place, sampling_dtype
 
 MAX_SEED = 2**32 - 1
 MAX_LISTED_SEEDS = 10_000_000  # held in memory, unlike those of a single range
 MAX_PSI = 10.0  # far beyond any use; what overflows is not the model's fault
-NOISE_MODES = ("const", "random", "none")
 DEFAULT_BATCH, MAX_BATCH = 32, 65_536
 
 
@@ -114,35 +114,48 @@ class Sampler:
             raise UsageError(f"batch {batch}: 1 to {MAX_BATCH:,}")
         self.model = model
         self.batch = batch
+        self.labels = model.config.labels
         generator = model.generator.requires_grad_(False)
         self.generator = place(generator, choose_device(device), sampling_dtype(precision))
 
     def sample(
-        self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None
-    ) -> Pixels:
+        self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None,
+        label: str = "",
+    ) -> Pixels:  # fmt: skip
         """Pictures of the seeds, uint8 [N, H, W, C].
 
         psi 1 is the whole variety, towards 0 every face nears the average one (Karras et al. 2019,
         arXiv 1812.04948, app. B); cutoff: in the first so many layers only. noise: const, random (each
-        seed's own) or none, for models that have noise inputs.
+        seed's own) or none, for models that have noise inputs. label: what is asked of a model with labels,
+        "glasses=yes,age=old"; each seed draws the rest.
 
         Raises:
-            UsageError: a seed out of range, or an unknown noise mode.
+            UsageError: a seed out of range, an unknown noise mode, or a label that the model does not know.
         """
-        g = self.generator
-        pictures = [picture for _, picture in self.stream(seeds, psi, noise, cutoff)]
-        empty = np.empty((0, g.resolution, g.resolution, g.channels), np.uint8)
-        return np.stack(pictures) if pictures else empty
+        pictures = [picture for _, picture in self.stream(seeds, psi, noise, cutoff, label)]
+        channels, height, width = self.generator.image_shape
+        return np.stack(pictures) if pictures else np.empty((0, height, width, channels), np.uint8)
 
     def stream(
-        self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None
-    ) -> Iterator[tuple[int, Pixels]]:
+        self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None,
+        label: str = "",
+    ) -> Iterator[tuple[int, Pixels]]:  # fmt: skip
         """(seed, picture uint8 [H, W, C]) one after the other; holds one batch at a time."""
+        self.labels.parse(label)  # before the first seed is asked for
         remaining = iter(seeds)
         while chunk := list(islice(remaining, self.batch)):
             z = np.stack([latent(seed, self.generator.z_dim) for seed in chunk])
             maps = self.noise_maps(chunk) if noise == "random" and self.generator.has_noise else noise
-            yield from zip(chunk, self.images(self.w(z, psi, cutoff), maps), strict=True)
+            w = self.w(z, psi, cutoff, self.label_vectors(chunk, label))
+            yield from zip(chunk, self.images(w, maps), strict=True)
+
+    def label_vectors(self, seeds: Sequence[int], label: str = "") -> Tensor | None:
+        """The labels [N, label_dim] of seeds: what is asked for, the rest each seed's own; or None."""
+        if not self.generator.label_dim:
+            self.labels.parse(label)
+            return None
+        vectors = self.labels.drawn(self.labels.parse(label), seeds)
+        return torch.from_numpy(vectors).to(self.generator.w_avg.device)
 
     def noise_maps(self, seeds: Sequence[int]) -> list[Tensor]:
         """A map [N, 1, H, W] for each layer, each seed's own: a seed is one picture, whatever its batch."""
@@ -154,10 +167,14 @@ class Sampler:
         return maps
 
     @torch.inference_mode()
-    def w(self, z: npt.NDArray[np.float64], psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+    def w(
+        self, z: npt.NDArray[np.float64], psi: float = 1.0, cutoff: int | None = None,
+        label: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """z [N, z_dim] -> w [N, num_ws, w_dim], truncated: w_avg + psi (w - w_avg).
 
-        cutoff: only the first so many layers are, None: all.
+        label [N, label_dim]: `label_vectors`, for a model with labels. cutoff: only the first so many layers
+        are, None: all.
 
         Raises:
             UsageError: psi is not in -MAX_PSI .. MAX_PSI, or the cutoff not a number of layers.
@@ -167,8 +184,9 @@ class Sampler:
         g = self.generator
         if cutoff is not None and not 0 <= cutoff <= g.num_ws:
             raise UsageError(f"cutoff {cutoff}: 0 to {g.num_ws}, the number of this model's layers")
-        w = g.mapping(torch.from_numpy(z.astype(np.float32)).to(g.w_avg.device))
-        truncated = w if psi == 1 else g.w_avg + psi * (w - g.w_avg)
+        w = g.mapping(torch.from_numpy(z.astype(np.float32)).to(g.w_avg.device), label)
+        centre = g.centre(label)
+        truncated = w if psi == 1 else centre + psi * (w - centre)
         return truncated if cutoff is None else torch.cat([truncated[:, :cutoff], w[:, cutoff:]], dim=1)
 
     @torch.inference_mode()
@@ -192,9 +210,12 @@ class Sampler:
 
 
 def walk(
-    sampler: Sampler, seeds: Sequence[int], frames_per_key: int, *, psi: float = 1.0, loop: bool = True
-) -> Iterator[Pixels]:
+    sampler: Sampler, seeds: Sequence[int], frames_per_key: int, *, psi: float = 1.0, loop: bool = True,
+    label: str = "",
+) -> Iterator[Pixels]:  # fmt: skip
     """The frames uint8 [H, W, C] of a film that goes from seed to seed along arcs in z, and back if `loop`.
+
+    A model with labels keeps those of the first seed, which has what `label` asks for.
 
     Raises:
         UsageError: fewer than two seeds, or no frames.
@@ -206,7 +227,13 @@ def walk(
     keys = [latent(seed, sampler.generator.z_dim) for seed in seeds]
     arcs = [*zip(keys, keys[1:] + keys[:1], strict=True)][: None if loop else -1]
     path = (slerp(a, b, frame / frames_per_key) for a, b in arcs for frame in range(frames_per_key))
+    vector = sampler.label_vectors(seeds[:1], label)
+
+    def frames(z: list[npt.NDArray[np.float64]]) -> Pixels:
+        vectors = None if vector is None else vector.expand(len(z), -1)
+        return sampler.images(sampler.w(np.stack(z), psi, label=vectors))
+
     while chunk := list(islice(path, sampler.batch)):
-        yield from sampler.images(sampler.w(np.stack(chunk), psi))
+        yield from frames(chunk)
     if not loop:
-        yield from sampler.images(sampler.w(keys[-1][None], psi))
+        yield from frames(keys[-1:])

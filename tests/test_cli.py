@@ -23,12 +23,12 @@ from facegan.training.run_folder import RunFolder
 WORDS = {
     "demo": {"--out", "--json"},
     "train": {
-        "--out", "--preset", "--data", "--set", "--crop", "--resume", "--force", "--batch", "--stop-after",
-        "--seed", "--device", "--precision", "--json",
+        "--out", "--preset", "--data", "--set", "--crop", "--init", "--resume", "--force", "--batch",
+        "--stop-after", "--seed", "--device", "--precision", "--json",
     },
     "generate": {
-        "--seeds", "--out", "--model", "--psi", "--noise", "--grid", "--format", "--batch", "--device",
-        "--precision", "--json",
+        "--seeds", "--out", "--model", "--psi", "--noise", "--label", "--grid", "--format", "--batch",
+        "--device", "--precision", "--json",
     },
     "evaluate": {
         "--model", "--data", "--metrics", "--samples", "--psi", "--seed", "--features", "--features-file",
@@ -236,7 +236,7 @@ def test_resume_with_another_setting_is_refused_and_forced(
 def test_models_lists_the_shipped_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["models", "--json"]) == 0
     table = json.loads(capsys.readouterr().out)
-    assert table["dcgan-64"]["resolution"] == 64
+    assert (table["dcgan-64"]["height"], table["dcgan-64"]["width"]) == (64, 64)
     assert cli.run(["models"]) == 0
     assert "hf://" in capsys.readouterr().out
 

@@ -214,6 +214,19 @@ def test_override_sets_an_optional_value_to_null() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"), [("1,2.5", (1.0, 2.5)), ("[1, 2]", (1.0, 2.0)), ("3", (3.0,)), ("", ())]
+)
+def test_a_list_needs_no_brackets(text: str, expected: tuple[float, ...]) -> None:
+    assert override(DRAWING, [f"widths={text}"]).widths == expected
+
+
+def test_labels_and_bases_are_such_lists() -> None:
+    run = override(RUN, ["data.labels=glasses, age_years:young<35<old", "model.base=5,4"])
+    assert run.data.labels == ("glasses", "age_years:young<35<old")
+    assert run.model.image_shape == (3, 80, 64)
+
+
+@pytest.mark.parametrize(
     ("assignment", "message"),
     [
         ("seed", "'seed': expected NAME=VALUE"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from facegan.config import UsageError
 from facegan.data import DataConfig, Dataset, dataset, open_dataset
 from facegan.data.dataset import STARTER_PATH
 from facegan.data.source import open_source
+from facegan.labels import label_space
 
 NUM_PICTURES = 6
 SHADES = [0, 40, 80, 120, 160, 200]
@@ -92,6 +94,24 @@ def test_pictures_have_the_shape_asked_for(
 ) -> None:
     pixels = opened(folder, channels=channels, resolution=resolution).pictures([0, 7])
     assert (pixels.shape, pixels.dtype) == ((2, channels, resolution, resolution), torch.uint8)
+
+
+def test_pictures_need_not_be_square(folder: Path, opened: Open) -> None:
+    dataset = opened(folder, resolution=(10, 8))
+    assert dataset.pictures([0, 7]).shape == (2, 3, 10, 8)
+    assert dataset.size == (10, 8)
+    assert dataset.key not in {opened(folder, resolution=side).key for side in (8, 10, (8, 10))}
+
+
+def test_label_vectors_are_those_of_the_pictures_mirrored_ones_too(folder: Path, opened: Open) -> None:
+    lines = [{"file_name": f"{number}.png", "hat": ("cap", "none")[number % 2]} for number in range(6)]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    dataset = opened(folder)
+    space = label_space(["hat"], dataset.labels)
+    vectors = dataset.label_vectors(space, [0, 1, 5, 6, 7])
+    assert vectors.tolist() == [[1, 0], [0, 1], [0, 1], [1, 0], [0, 1]]
+    other = label_space(["hat"], [{"hat": "none"}, {"hat": "fez"}])
+    assert dataset.label_vectors(other, [0, 1]).tolist() == [[0, 0], [0, 1]]
 
 
 def test_second_half_is_the_first_half_mirrored(shared: Dataset) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from facegan.config import UsageError
+from facegan.labels import Attribute, LabelSpace
 from facegan.networks import dcgan
 from facegan.networks.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
 
@@ -115,6 +118,38 @@ def test_discriminator_equals_the_matrix_product_reference() -> None:
     got = discriminator(image)
     # the last layer runs in float32 by design
     torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("base", [(5, 4), (3, 4)])
+def test_pictures_that_are_not_square_begin_with_their_base(base: tuple[int, int]) -> None:
+    """The first layer is a dense one, the last of D an inner product; all between is convolution."""
+    generator, discriminator = DCGANGenerator(config := replace(TINY, base=base)), DCGANDiscriminator(config)
+    z, weight = torch.randn(3, 6), generator.first.weight
+    dense = (z @ weight.flatten(1)).view(3, -1, *base)
+    torch.testing.assert_close(generator.first(z[:, :, None, None]), dense)
+    image = generator(z)
+    assert image.shape == (3, 3, 4 * base[0], 4 * base[1])
+    features = torch.randn(3, 6, *base)
+    inner = (features * discriminator.last.weight).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(discriminator.last(features).flatten(), inner)
+    assert discriminator(image).shape == (3,)
+
+
+def test_labels_are_beside_z_in_g_and_a_product_with_d_s_features() -> None:
+    space = LabelSpace((Attribute("hat", ("no", "yes")), Attribute("age", ("young", "adult", "old"))))
+    config, label = replace(TINY, labels=space), torch.from_numpy(space.drawn({}, range(4)))
+    generator, discriminator = DCGANGenerator(config), DCGANDiscriminator(config)
+    z = torch.randn(4, 6)
+    assert torch.equal(generator.mapping(z, label)[:, 0], torch.cat([z, label], dim=1))
+    assert torch.equal(generator.centre(label)[:, 0], torch.cat([torch.zeros(4, 6), label], dim=1))
+    image = torch.randn(4, 3, 16, 16)
+    found: list[Tensor] = []
+    hook = discriminator.last.register_forward_hook(lambda module, given, result: found.append(given[0]))
+    logits = discriminator(image, label)
+    hook.remove()
+    weight = discriminator.last.weight  # [1 + 5, C, 4, 4]: of the image alone, and of each value of a label
+    rows = torch.stack([weight[0] + sum(weight[1 + k] for k in row.nonzero().flatten()) for row in label])
+    torch.testing.assert_close(logits, (found[0] * rows).sum(dim=(1, 2, 3)))
 
 
 @pytest.mark.parametrize("network_class", [DCGANGenerator, DCGANDiscriminator])

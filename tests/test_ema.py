@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 
+from facegan.labels import LabelSpace
 from facegan.networks.dcgan import DCGANConfig, DCGANGenerator
 from facegan.presets import Ema
 from facegan.training.ema import CALIBRATION_IMAGES, calibrated, ema_beta, update_ema
@@ -47,7 +48,7 @@ def test_calibration_gives_every_norm_the_statistics_of_the_average_weights() ->
     for _ in range(5):  # running statistics of something else, which must not show
         generator(torch.full((16, 4), 9.0) + torch.randn(16, 4))
     generator.compute_dtype = torch.bfloat16
-    measured = calibrated(generator, seed=0)
+    measured = calibrated(generator, 0, LabelSpace())
     generator.compute_dtype = torch.float32
     x = torch.randn(CALIBRATION_IMAGES * 8, 4)[:, :, None, None]
     for layer, norm, got in zip(
@@ -66,5 +67,5 @@ def test_calibration_gives_every_norm_the_statistics_of_the_average_weights() ->
 def test_calibration_leaves_the_average_itself_alone() -> None:
     generator = DCGANGenerator(DCGANConfig(resolution=8, z_dim=4, g_base_channels=2))
     before = copy.deepcopy(generator.state_dict())
-    calibrated(generator, seed=0)
+    calibrated(generator, 0, LabelSpace())
     assert all(torch.equal(before[name], tensor) for name, tensor in generator.state_dict().items())

@@ -219,7 +219,7 @@ def coordinates(width: int, height: int) -> Image.Image:
     [(12, 8, 2, 0), (8, 12, 0, 2), (13, 8, 2, 0), (8, 11, 0, 1), (8, 8, 0, 0)],
 )
 def test_center_is_the_largest_central_square(width: int, height: int, left: int, top: int) -> None:
-    cut = fit(coordinates(width, height), 8, "center")
+    cut = fit(coordinates(width, height), (8, 8), "center")
     expected = [[[left + x, top + y, 255] for x in range(8)] for y in range(8)]
     assert cut.tolist() == expected
 
@@ -230,11 +230,42 @@ def test_pad_is_the_whole_picture_on_a_black_square(width: int, height: int, lef
     for y in range(height):
         for x in range(width):
             expected[top + y, left + x] = (x, y, 255)
-    np.testing.assert_array_equal(fit(coordinates(width, height), 8, "pad"), expected)
+    np.testing.assert_array_equal(fit(coordinates(width, height), (8, 8), "pad"), expected)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "left", "top"),
+    [(10, 8, 2, 0), (6, 12, 0, 2), (6, 8, 0, 0)],
+)
+def test_center_is_the_largest_central_part_of_the_shape(
+    width: int, height: int, left: int, top: int
+) -> None:
+    expected = [[[left + x, top + y, 255] for x in range(6)] for y in range(8)]
+    assert fit(coordinates(width, height), (8, 6), "center").tolist() == expected
+
+
+@pytest.mark.parametrize(("width", "height", "left", "top"), [(6, 4, 0, 2), (4, 8, 1, 0), (6, 8, 0, 0)])
+def test_pad_is_the_whole_picture_in_the_middle_of_the_shape(
+    width: int, height: int, left: int, top: int
+) -> None:
+    expected = np.zeros((8, 6, 3), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            expected[top + y, left + x] = (x, y, 255)
+    np.testing.assert_array_equal(fit(coordinates(width, height), (8, 6), "pad"), expected)
+
+
+@pytest.mark.parametrize("crop", ["center", "pad"])
+@pytest.mark.parametrize("size", [(80, 64), (12, 16), (8, 128)])
+@pytest.mark.parametrize("picture", [(178, 218), (1, 50), (300, 2)])
+def test_fit_gives_the_size_asked_for(
+    crop: images.Crop, size: tuple[int, int], picture: tuple[int, int]
+) -> None:
+    assert fit(Image.new("RGB", picture), size, crop).shape == (*size, 3)
 
 
 def test_celeba_is_the_128_window_around_89_121() -> None:
-    cut = fit(coordinates(178, 218), 128, "celeba")
+    cut = fit(coordinates(178, 218), (128, 128), "celeba")
     expected = [[[25 + x, 57 + y, 255] for x in range(128)] for y in range(128)]
     assert cut.tolist() == expected
 
@@ -242,7 +273,7 @@ def test_celeba_is_the_128_window_around_89_121() -> None:
 @pytest.mark.parametrize(("width", "height"), [(218, 178), (178, 217), (64, 64)])
 def test_celeba_refuses_pictures_of_another_size(width: int, height: int) -> None:
     with pytest.raises(ValueError, match=f"{width}x{height} pixels.*178x218"):
-        fit(Image.new("RGB", (width, height)), 64, "celeba")
+        fit(Image.new("RGB", (width, height)), (64, 64), "celeba")
 
 
 @pytest.mark.parametrize("crop", images.CROPS)
@@ -251,17 +282,17 @@ def test_celeba_refuses_pictures_of_another_size(width: int, height: int) -> Non
 def test_fit_gives_a_square_with_the_picture_s_channels(
     crop: images.Crop, mode: str, channels: int, resolution: int
 ) -> None:
-    pixels = fit(Image.new(mode, (178, 218)), resolution, crop)
+    pixels = fit(Image.new(mode, (178, 218)), (resolution, resolution), crop)
     assert (pixels.shape, pixels.dtype) == ((resolution, resolution, channels), np.uint8)
 
 
 def test_resizing_keeps_a_flat_picture_flat() -> None:
-    assert np.unique(fit(Image.new("L", (50, 40), 77), 8, "center")).tolist() == [77]
+    assert np.unique(fit(Image.new("L", (50, 40), 77), (8, 8), "center")).tolist() == [77]
 
 
 def test_shrinking_averages_instead_of_skipping_pixels() -> None:
     checkers = np.indices((64, 64)).sum(axis=0) % 2 * 255
-    shrunk = fit(Image.fromarray(checkers.astype(np.uint8)), 8, "center")
+    shrunk = fit(Image.fromarray(checkers.astype(np.uint8)), (8, 8), "center")
     np.testing.assert_allclose(shrunk, 127.5, atol=3)  # Lanczos weights sum to 1 but differ per parity
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facegan.config import UsageError, override
-from facegan.losses import AdversarialLoss, Hinge, LeastSquares, NonSaturating, Phase, WassersteinGP
+from facegan.losses import AdversarialLoss, Hinge, Kind, LeastSquares, NonSaturating, Phase, WassersteinGP
 from facegan.losses import gradient_penalty as penalty_of
 from facegan.networks.dcgan import DCGANConfig
 from facegan.presets import Run, preset
@@ -32,7 +32,7 @@ class LinearGame:
     def fake(self) -> Tensor:
         return self.g * self.latents
 
-    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
+    def logits(self, image: Tensor, of: Kind, *, twice: bool = False) -> Tensor:
         return (image * self.v).sum(dim=(1, 2, 3))
 
     def uniform(self) -> Tensor:
@@ -45,7 +45,7 @@ def descend(phase: Phase, game: LinearGame) -> None:
 
 def test_nonsaturating_terms_are_binary_cross_entropy() -> None:
     game, loss = LinearGame(), NonSaturating()
-    logits_real, logits_fake = game.logits(game.real), game.logits(game.fake())
+    logits_real, logits_fake = game.logits(game.real, "real"), game.logits(game.fake(), "fake")
     ones, zeros = torch.ones(5), torch.zeros(5)
     bce = F.binary_cross_entropy_with_logits
     terms = loss.d_terms(game) | loss.g_terms(game)
@@ -71,7 +71,7 @@ def test_gradients_on_a_linear_d_and_g_are_those_by_hand(
     d_phase, g_phase = loss.phases()
     descend(d_phase, game)
     x, y = game.real, game.fake().detach()
-    logits_x, logits_y = game.logits(x).detach(), game.logits(y).detach()
+    logits_x, logits_y = game.logits(x, "real").detach(), game.logits(y, "fake").detach()
     # chain rule: d logit / d v = x
     weights_x, weights_y = by_real(logits_x)[:, None, None, None], by_fake(logits_y)[:, None, None, None]
     torch.testing.assert_close(game.v.grad, (weights_x * x).mean(dim=0) + (weights_y * y).mean(dim=0))
@@ -95,7 +95,7 @@ def test_the_gradient_penalty_of_a_linear_d_is_that_of_its_weights() -> None:
 def test_the_penalty_is_taken_between_real_and_fake() -> None:
     """D(x) = |x|^2 / 2 has the gradient x: the penalty shows where it was taken."""
     game = LinearGame()
-    game.logits = lambda image, **given: image.square().sum(dim=(1, 2, 3)) / 2  # type: ignore[method-assign]
+    game.logits = lambda image, of, **given: image.square().sum(dim=(1, 2, 3)) / 2  # type: ignore[method-assign]
     u = game.uniform()[:, None, None, None]
     between = (1 - u) * game.real + u * game.fake().detach()
     expected = (between.flatten(1).square().sum(dim=1).sqrt() - 1) ** 2
@@ -104,7 +104,7 @@ def test_the_penalty_is_taken_between_real_and_fake() -> None:
 
 def test_wgan_gp_terms_are_the_papers() -> None:
     game, loss = LinearGame(), WassersteinGP(penalty_weight=7.0, drift_weight=0.5)
-    real, fake = game.logits(game.real), game.logits(game.fake())
+    real, fake = game.logits(game.real, "real"), game.logits(game.fake(), "fake")
     terms = loss.d_terms(game) | loss.g_terms(game)
     torch.testing.assert_close(terms["D_real"], -real + 0.5 * real**2)
     torch.testing.assert_close(terms["D_fake"], fake)
@@ -160,7 +160,7 @@ class ToyGame:
     def fake(self) -> Tensor:
         return self.scale * self._z + self.shift
 
-    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
+    def logits(self, image: Tensor, of: Kind, *, twice: bool = False) -> Tensor:
         logits: Tensor = self.out(self.d(image.flatten(1)))
         return logits[:, 0]
 

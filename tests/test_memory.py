@@ -70,7 +70,7 @@ def test_what_autograd_keeps_is_counted_by_hand(run: Run, dataset: Dataset) -> N
             super().__init__()
             self.scale = nn.Parameter(torch.ones(()))
 
-        def forward(self, image: Tensor) -> Tensor:
+        def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
             return (image + self.scale).exp().sum(dim=(1, 2, 3))
 
     state = new_state(run)
@@ -86,7 +86,7 @@ class OneTerm:
     mixing = 0.0
 
     def phases(self) -> list[loop.Phase]:
-        return [loop.Phase("D", lambda batch: {"logit": batch.logits(batch.real)})]
+        return [loop.Phase("D", lambda batch: {"logit": batch.logits(batch.real, "real")})]
 
 
 def test_training_writes_what_was_chosen(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

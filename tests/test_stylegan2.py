@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facegan.config import UsageError, to_json, union_from_json
+from facegan.labels import Attribute, LabelSpace
 from facegan.models import Model
 from facegan.networks import NetworkConfig, build_discriminator, build_generator
 from facegan.networks.stylegan2 import (
@@ -23,6 +24,7 @@ from facegan.networks.stylegan2 import (
 from facegan.synthesis import Sampler
 
 ARCHITECTURES: tuple[Architecture, ...] = ("skip", "resnet", "orig")
+TWO = LabelSpace((Attribute("glasses", ("no", "yes")), Attribute("age", ("young", "adult", "old"))))
 FILTER = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 64
 
 
@@ -140,9 +142,13 @@ def reference_discriminator(d: StyleGAN2Discriminator, image: Tensor, kind: Arch
         x = x + reference_conv(last.fromrgb, image)
     groups = x.reshape(4, len(x) // 4, *x.shape[1:])
     deviation = (groups - groups.mean(dim=0)).square().mean(dim=0).add(1e-8).sqrt().mean(dim=(1, 2, 3))
-    channel = deviation.repeat(4).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+    channel = deviation.repeat(4).reshape(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
     x = reference_conv(last.conv, torch.cat([x, channel], dim=1))
-    return dense(last.out, lrelu(dense(last.fc, x.flatten(1))))[:, 0]
+    return dense(last.out, lrelu(dense(last.fc, x.flatten(1))))
+
+
+def normalized(x: Tensor) -> Tensor:
+    return x / (x.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -161,15 +167,67 @@ def test_synthesis_equals_the_slow_reference(kind: Architecture, clamp: float | 
         assert relative(generator.synthesis(ws), reference_synthesis(generator, ws, kind)) < 1e-5
 
 
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("base", [(5, 4), (3, 4)])
+def test_pictures_that_are_not_square_equal_the_slow_reference(
+    kind: Architecture, base: tuple[int, int]
+) -> None:
+    generator, discriminator = networks(g_architecture=kind, d_architecture=kind, base=base)
+    ws, shape = torch.randn(3, generator.num_ws, generator.w_dim), (3, 4 * base[0], 4 * base[1])
+    image = torch.randn(8, *shape)
+    with torch.no_grad():
+        made = generator.synthesis(ws)
+        assert made.shape[1:] == shape
+        assert relative(made, reference_synthesis(generator, ws, kind)) < 1e-5
+        expected = reference_discriminator(discriminator, image, kind)[:, 0]
+        assert relative(discriminator(image), expected) < 1e-5
+
+
 def test_mapping_equals_the_slow_reference() -> None:
     generator, _ = networks()
     z = torch.randn(3, generator.z_dim)
-    x = z / (z.square().mean(dim=1, keepdim=True) + 1e-8).sqrt()
+    x = normalized(z)
     for layer in generator.map.children():
         x = lrelu(dense(layer, x, 0.01))
     w = generator.mapping(z)
     assert w.shape == (3, generator.num_ws, generator.w_dim)
     assert torch.allclose(w, x[:, None].expand_as(w), atol=1e-6)
+
+
+def test_labels_enter_the_mapping_beside_z_and_d_as_a_product() -> None:
+    """Karras et al. 2020 (arXiv 2006.06676) in their code's form: z and the embedding are normalised."""
+    generator, discriminator = networks(labels=TWO)
+    z, image = torch.randn(8, generator.z_dim), torch.randn(8, 3, 16, 16)
+    label = torch.from_numpy(TWO.drawn({}, range(8)))
+    with torch.no_grad():
+        x = torch.cat([normalized(z), normalized(dense(generator.map.embed, label))], dim=1)
+        for index in range(2):
+            x = lrelu(dense(getattr(generator.map, f"fc{index}"), x, 0.01))
+        assert torch.allclose(generator.mapping(z, label)[:, -1], x, atol=1e-6)
+        y = normalized(dense(discriminator.map.embed, label))
+        for index in range(8):
+            y = lrelu(dense(getattr(discriminator.map, f"fc{index}"), y, 0.01))
+        out = reference_discriminator(discriminator, image, "resnet")
+        assert out.shape == y.shape == (8, 12)
+        assert relative(discriminator(image, label), (out * y).sum(dim=1) / math.sqrt(12)) < 1e-5
+
+
+def test_a_label_that_is_missing_or_idle_is_named() -> None:
+    generator, discriminator = networks(labels=TWO)
+    with pytest.raises(ValueError, match=r"label is missing: this network was trained with labels \[N, 5\]"):
+        generator.mapping(torch.randn(2, 7))
+    with pytest.raises(ValueError, match=r"label has shape \[2, 4\], expected \[N, 5\]"):
+        discriminator(torch.randn(2, 3, 16, 16), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="label is given: this network knows no labels"):
+        networks()[0].mapping(torch.randn(2, 7), torch.zeros(2, 5))
+
+
+def test_layers_are_frozen_in_the_published_order() -> None:
+    discriminator = networks()[1]
+    names = {id(module): name for name, module in discriminator.named_modules()}
+    assert [names[id(layer)] for layer in discriminator.layers_from_image()] == [
+        "b16.fromrgb", "b16.conv0", "b16.conv1", "b16.skip", "b8.conv0", "b8.conv1", "b8.skip"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("clamp", [None, 0.4])
@@ -178,7 +236,8 @@ def test_discriminator_equals_the_slow_reference(kind: Architecture, clamp: floa
     _, discriminator = networks(d_architecture=kind, conv_clamp=clamp)
     image = torch.randn(8, 3, 16, 16)
     with torch.no_grad():
-        assert relative(discriminator(image), reference_discriminator(discriminator, image, kind)) < 1e-5
+        expected = reference_discriminator(discriminator, image, kind)[:, 0]
+        assert relative(discriminator(image), expected) < 1e-5
 
 
 # counted on the official networks: millions of parameters of G and D
@@ -319,7 +378,7 @@ def test_the_other_forms_of_resampling_give_the_same_networks(form: str) -> None
 
 
 def test_config_makes_a_json_round_trip_and_builds_its_networks() -> None:
-    config = StyleGAN2Config(**SHAPE)
+    config = StyleGAN2Config(**SHAPE, base=(5, 4), labels=TWO)
     assert union_from_json(NetworkConfig, to_json(config), "config") == config
     assert isinstance(build_generator(config), StyleGAN2Generator)
     assert isinstance(build_discriminator(config), StyleGAN2Discriminator)
@@ -335,6 +394,8 @@ def test_config_makes_a_json_round_trip_and_builds_its_networks() -> None:
         ({"channel_max": 4096}, "channel_max 4096"),
         ({"conv_clamp": -1.0}, "conv_clamp -1"),
         ({"w_avg_beta": 1.0}, "w_avg_beta 1"),
+        ({"base": (0, 4)}, "base 0x4"),
+        ({"base": (4, 4, 4)}, "base 4x4x4"),
     ],
 )
 def test_impossible_shapes_are_refused(changes: dict[str, Any], words: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from facegan.config import UsageError
 from facegan.data import Dataset, open_dataset
-from facegan.losses import StyleGAN2Loss, lazy_interval, path_lengths, squared_gradient
+from facegan.losses import Kind, StyleGAN2Loss, lazy_interval, path_lengths, squared_gradient
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 from facegan.presets import Adam, Run
 from facegan.training.batch import TrainingBatch, rows
@@ -35,7 +35,7 @@ class StubBatch:
     def fake(self) -> Tensor:
         return self.real * 0.5
 
-    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
+    def logits(self, image: Tensor, of: Kind, *, twice: bool = False) -> Tensor:
         logits: Tensor = self.discriminator(image)
         return logits
 
@@ -88,7 +88,7 @@ def test_r1_is_half_gamma_times_the_squared_gradient_times_its_interval() -> Non
     real = torch.randn(3, 2, 4, 4)
     batch = StubBatch(real, Quadratic(0.7))
     expected = 0.7**2 * real.square().sum(dim=(1, 2, 3))
-    assert torch.allclose(squared_gradient(batch, real), expected, rtol=1e-5)
+    assert torch.allclose(squared_gradient(batch, "real"), expected, rtol=1e-5)
     loss = StyleGAN2Loss(r1_gamma=3.0, r1_interval=16, r2_gamma=2.0)
     terms = loss.d_penalty(batch)
     assert torch.allclose(terms["D_r1"], 16 * 3.0 / 2 * expected, rtol=1e-5)
@@ -99,7 +99,7 @@ def test_r1_is_half_gamma_times_the_squared_gradient_times_its_interval() -> Non
 
 def test_r1_has_the_gradient_of_its_formula() -> None:
     real, discriminator = torch.randn(3, 2, 4, 4), Quadratic(0.7)
-    squared_gradient(StubBatch(real, discriminator), real).sum().backward()
+    squared_gradient(StubBatch(real, discriminator), "real").sum().backward()
     assert discriminator.slope.grad is not None
     assert discriminator.slope.grad.item() == pytest.approx(2 * 0.7 * real.square().sum().item(), rel=1e-5)
 
@@ -145,7 +145,7 @@ def test_penalties_in_bfloat16_have_the_gradient_of_float32() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         generator.compute_dtype = discriminator.compute_dtype = dtype
         parameters = [p for n, p in discriminator.named_parameters() if n != "b4.out.bias"]
-        penalty = squared_gradient(StubBatch(real, discriminator), real).mean()
+        penalty = squared_gradient(StubBatch(real, discriminator), "real").mean()
         d_gradients = torch.autograd.grad(penalty, parameters, allow_unused=True)
         w = generator.mapping(z)
         lengths = path_lengths(w, generator.synthesis(w, "none"), noise)
@@ -275,8 +275,8 @@ def test_the_path_length_is_remembered_as_the_mean_over_micro_batches(run: Run, 
     for part in (0, 1):
         w, image, noise = TrainingBatch(before, run, dataset, 16, part).path(2)
         lengths = path_lengths(w, image, noise)
-        values.append(torch.lerp(before.loss_memory["path_length"], lengths.mean(), 0.01).detach())
-    assert torch.allclose(state.loss_memory["path_length"], torch.stack(values).mean(), rtol=1e-4)
+        values.append(torch.lerp(before.memory["path_length"], lengths.mean(), 0.01).detach())
+    assert torch.allclose(state.memory["path_length"], torch.stack(values).mean(), rtol=1e-4)
 
 
 # ---- gradient accumulation
@@ -332,7 +332,7 @@ def test_without_memory_or_mean_of_w_a_resumed_run_differs(run: Run, dataset: Da
     steps(state, run, dataset, 2)  # the next step takes a path length
     parts = copy.deepcopy(state.parts())
     steps(state, run, dataset, 1)
-    for change in ({"loss": {}}, {"G": parts["G"] | {"w_avg": torch.zeros(6)}}):
+    for change in ({"memory": {}}, {"G": parts["G"] | {"w_avg": torch.zeros(6)}}):
         fresh = new_state(run)
         fresh.load_parts(parts | change)
         steps(fresh, run, dataset, 1)

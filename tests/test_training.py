@@ -26,7 +26,7 @@ from facegan.training.loop import Tick, train, train_step
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state
 
-PARTS = ["D", "G", "G_ema", "images_seen", "log", "loss", "optimizer_D", "optimizer_G"]
+PARTS = ["D", "G", "G_ema", "images_seen", "log", "memory", "optimizer_D", "optimizer_G"]
 
 
 def data_of(run: Run) -> Dataset:
@@ -80,7 +80,7 @@ def test_a_resumed_run_logs_the_same_losses(tiny_run: Path, tiny_run_config: Run
     assert terms_of(tmp_path / "run") == terms_of(tiny_run)
 
 
-@pytest.mark.parametrize("dropped", [part for part in PARTS if part not in ("log", "loss")])
+@pytest.mark.parametrize("dropped", [part for part in PARTS if part not in ("log", "memory")])
 def test_without_any_one_part_the_resumed_run_differs(dropped: str, tiny_run_config: Run) -> None:
     """The negative control: each part of the checkpoint is needed."""
     uninterrupted = new_state(tiny_run_config)
@@ -155,7 +155,7 @@ def test_after_g_s_step_the_fakes_are_those_of_the_new_g(micro_batch: int, tiny_
 
     def keep(batch: Any) -> dict[str, Tensor]:
         seen.append(batch.fake().detach().clone())
-        return {"logit": batch.logits(batch.fake())}
+        return {"logit": batch.logits(batch.fake(), "fake")}
 
     train_step(new_state(run), run, data_of(run), [Phase("G", keep), Phase("G", keep)])
     assert not torch.equal(seen[0], seen[-(16 // micro_batch)])
@@ -170,7 +170,7 @@ def test_gradient_accumulation_averages_the_micro_batches(tiny_run_config: Run) 
         state.discriminator.eval()  # BatchNorm's batch statistics are the one thing that may differ
 
         def mean_logit(batch: Any) -> dict[str, Tensor]:
-            return {"logit": batch.logits(batch.real)}
+            return {"logit": batch.logits(batch.real, "real")}
 
         train_step(state, run, data_of(run), [Phase("D", mean_logit)])
         gradients[micro_batch] = [parameter.grad for parameter in state.discriminator.parameters()]
@@ -185,7 +185,7 @@ def test_recomputed_fakes_equal_kept_ones(tiny_run_config: Run) -> None:
     def keep(player: str) -> Any:
         def terms(batch: Any) -> dict[str, Tensor]:
             fakes[player].append(batch.fake().detach().clone())
-            return {player: batch.logits(batch.fake())}
+            return {player: batch.logits(batch.fake(), "fake")}
 
         return terms
 
@@ -202,7 +202,7 @@ def test_a_phase_runs_every_so_many_steps(tiny_run_config: Run) -> None:
 
     def terms(batch: Any) -> dict[str, Tensor]:
         calls.append(batch)
-        return {"logit": batch.logits(batch.real)}
+        return {"logit": batch.logits(batch.real, "real")}
 
     state, run = new_state(tiny_run_config), replace(tiny_run_config, micro_batch=16)
     for _ in range(5):

@@ -33,6 +33,7 @@ from facegan.data.labels import Labels, read_labels
 from facegan.data.source import Entry, Source, on_one_line, open_source, reason
 from facegan.files import require_writable, write_atomically, write_text
 from facegan.images import Crop, Pixels, decode, fit
+from facegan.labels import LabelSpace
 from facegan.randomness import Purpose, numpy_generator
 
 Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
@@ -46,11 +47,15 @@ _DECODE_AHEAD = 256  # pictures in flight while a memory map is built
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is read and how it is cut. `path` is a folder, a zip, or "starter": the set that ships."""
+    """What is read and how it is cut. `path` is a folder, a zip, or "starter": the set that ships.
+
+    labels: the attributes that a model is to know, as labels.label_space reads them.
+    """
 
     path: str = STARTER
     crop: Crop = "center"
     mirror: bool = True
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.path or "\0" in self.path:
@@ -60,7 +65,7 @@ class DataConfig:
 class Dataset:
     """Pictures by index: `len`, `pictures`, `batch`, `labels`; `skipped` says what was left out and why.
 
-    `key` names the content: manifest, resolution, crop and channels.
+    `key` names the content: manifest, size, crop and channels.
     """
 
     def __init__(self, store: _Store, source: Source, *, mirror: bool) -> None:
@@ -69,10 +74,11 @@ class Dataset:
         self.name = path.name.removesuffix(".zip")
         self.mirror = mirror
         self.key: str = store.index["key"]
-        self.resolution: int = store.index["shape"][1]
+        self.size: tuple[int, int] = tuple(store.index["shape"][1:])  # height, width
         self.crop: str = store.index["crop"]
         self.names: list[str] = store.index["names"]
         self.skipped: dict[str, str] = source.left_out | store.index["skipped"]
+        self._vectors: tuple[LabelSpace, Tensor] | None = None
 
     @property
     def labels(self) -> list[Labels]:
@@ -109,6 +115,12 @@ class Dataset:
         mirrored = torch.from_numpy(numbers >= len(self.names))
         return torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels) if self.mirror else pixels
 
+    def label_vectors(self, space: LabelSpace, indices: npt.ArrayLike) -> Tensor:
+        """float32 [n, space.dim]: the labels of these pictures, the same mirrored."""
+        if self._vectors is None or self._vectors[0] is not space:
+            self._vectors = space, torch.from_numpy(space.encode(self.labels))
+        return self._vectors[1][torch.as_tensor(np.asarray(indices, np.int64) % len(self.names))]
+
     def batch(self, first: int, count: int, seed: int) -> Tensor:
         """uint8 [count, C, H, W]: images first .. first + count - 1 of the endless shuffled stream."""
         return self.pictures(self.stream(first, count, seed))
@@ -127,13 +139,15 @@ class Dataset:
 def open_dataset(
     config: DataConfig,
     *,
-    resolution: int,
+    resolution: int | tuple[int, int],
     channels: int = 3,
     cache: Path | None = None,
     cache_limit_gb: float = CACHE_LIMIT_GB,
     progress: Progress | None = None,
 ) -> Dataset:
     """The data set, through a memory map that is built in the cache on first use.
+
+    resolution: of a side of square pictures, or (height, width).
 
     Sets whose map would be larger than `cache_limit_gb` are decoded on the fly instead.
 
@@ -142,12 +156,13 @@ def open_dataset(
     """
     path = STARTER_PATH if config.path == STARTER else Path(config.path)
     source = open_source(path)
-    shape = (channels, resolution, resolution)
+    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    shape = (channels, height, width)
     store: _Store
     with warnings.catch_warnings():
         # Pillow's notes on damaged metadata name no file, and a usable picture is used
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        if len(source.pictures) * channels * resolution**2 > cache_limit_gb * 1e9:
+        if len(source.pictures) * channels * height * width > cache_limit_gb * 1e9:
             store = _DecodedStore(source, shape, config.crop)
         else:
             with source:
@@ -323,7 +338,7 @@ def _decoded(
 
 
 def _decode_one(source: Source, entry: Entry, shape: tuple[int, int, int], crop: Crop) -> Pixels:
-    pixels = fit(decode(source.read(entry), shape[0]), shape[1], crop)
+    pixels = fit(decode(source.read(entry), shape[0]), shape[1:], crop)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -68,7 +68,8 @@ def evaluate(
         data=data.name,
         data_key=data.key,
         reals=len(data.names),
-        resolution=data.resolution,
+        resolution=data.size[0],
+        width=None if data.size[0] == data.size[1] else data.size[1],
         crop=data.crop,
         features=network.protocol,
         version=facegan.__version__,
@@ -100,7 +101,7 @@ def measure(
     reals = opened(
         data,
         crop,
-        resolution=subject.resolution,
+        size=subject.size,
         channels=subject.channels,
         progress=lambda done, total: progress(f"reading {data}", done, total),
     )

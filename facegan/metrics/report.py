@@ -28,7 +28,7 @@ def as_text(result: Evaluation) -> str:
         [
             *rows,
             f"of        {result.subject}, {made}",
-            f"against   {result.data}: {result.reals:,} pictures at {result.resolution} px, "
+            f"against   {result.data}: {result.reals:,} pictures at {_size(result)} px, "
             f"crop {result.crop}, key {result.data_key}",
             f"features  {result.features}",
             f"by        facegan {result.version}; FD falls with the number of samples: compare at equal ones",
@@ -71,6 +71,11 @@ def add_to_card(path: Path, result: Evaluation) -> None:
 def _protocol(result: Evaluation) -> Evaluation:
     """All but the numbers."""
     return replace(result, values=())
+
+
+def _size(result: Evaluation) -> str:
+    """64 for square pictures, else height x width."""
+    return f"{result.resolution}" if result.width is None else f"{result.resolution}x{result.width}"
 
 
 def _number(value: float) -> str:

@@ -23,7 +23,7 @@ class Subject:
     """What is measured: `pictures(count)` gives so many, uint8 [n, C, H, W], in batches of any size."""
 
     name: str
-    resolution: int
+    size: tuple[int, int]  # height, width
     channels: int
     pictures: Callable[[int], Iterator[Tensor]]
     key: str = ""  # of a set of pictures, see Dataset.key
@@ -50,10 +50,11 @@ def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0) -> Subje
         return (torch.from_numpy(picture).permute(2, 0, 1)[None] for _, picture in made)
 
     generator, model = sampler.generator, sampler.model
+    channels, *size = generator.image_shape
     return Subject(
         name=model.name,
-        resolution=generator.resolution,
-        channels=generator.channels,
+        size=(size[0], size[1]),
+        channels=channels,
         pictures=pictures,
         images_seen=model.card.images_seen,
         psi=psi,
@@ -76,27 +77,28 @@ def pictures_subject(dataset: Dataset, *, channels: int = 3, seed: int = 0) -> S
             raise UsageError(f"{count:,} samples of {dataset.name}: it has {there:,}; --samples {there}")
         return shuffled(dataset, count, seed)
 
-    return Subject(dataset.name, dataset.resolution, channels, pictures, key=dataset.key, seed=seed)
+    return Subject(dataset.name, dataset.size, channels, pictures, key=dataset.key, seed=seed)
 
 
 def opened(
     path: str,
     crop: str,
     *,
-    resolution: int,
+    size: tuple[int, int],
     channels: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """The unmirrored pictures of a folder or zip.
+    """The unmirrored pictures of a folder or zip, of that height and width.
 
     Raises:
-        UsageError: no such data, an unknown crop, or a resolution out of range.
+        UsageError: no such data, an unknown crop, or a side out of range.
     """
-    if not 4 <= resolution <= 4096:
-        raise UsageError(f"resolution {resolution}: 4 to 4096")
+    for side in size:
+        if not 4 <= side <= 4096:
+            raise UsageError(f"resolution {side}: 4 to 4096")
     choose("crop", crop, CROPS)
     config = DataConfig(path, crop=cast(Crop, crop), mirror=False)
-    return open_dataset(config, resolution=resolution, channels=channels, progress=progress)
+    return open_dataset(config, resolution=size, channels=channels, progress=progress)
 
 
 def shuffled(dataset: Dataset, count: int, seed: int) -> Iterator[Tensor]:

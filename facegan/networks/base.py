@@ -14,30 +14,37 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from facegan.config import UsageError
+
+NOISE_MODES = ("const", "random", "none")
+
 
 class Generator(nn.Module, ABC):
     """image = synthesis(mapping(z)).
 
     `compute_dtype` is the precision of the convolutions (float32 or bfloat16); weights stay float32.
     `w_avg` [w_dim] is the mean of w, towards which truncation pulls.
+    `label_dim` is the length of a label (labels.LabelSpace), 0 for a generator that knows none.
     """
 
     w_avg: Tensor
     has_noise = False  # whether `noise` changes anything
 
-    def __init__(self, *, z_dim: int, w_dim: int, num_ws: int, resolution: int, channels: int) -> None:
+    def __init__(
+        self, *, z_dim: int, w_dim: int, num_ws: int, label_dim: int, image_shape: tuple[int, int, int]
+    ) -> None:
         super().__init__()
-        self.z_dim, self.w_dim, self.num_ws = z_dim, w_dim, num_ws
-        self.resolution, self.channels = resolution, channels
+        self.z_dim, self.w_dim, self.num_ws, self.label_dim = z_dim, w_dim, num_ws, label_dim
+        self.image_shape = image_shape  # [C, H, W]
         self.compute_dtype = torch.float32
 
     @abstractmethod
     def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [N, z_dim] -> w [N, num_ws, w_dim]."""
+        """z [N, z_dim], label [N, label_dim] where it knows labels -> w [N, num_ws, w_dim]."""
 
     @abstractmethod
     def synthesis(self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: object = None) -> Tensor:
-        """w [N, num_ws, w_dim] -> image [N, channels, resolution, resolution], float32.
+        """w [N, num_ws, w_dim] -> image [N, C, H, W], float32.
 
         noise: "const", "random", "none", or one map [N, 1, H, W] for each of `noise_shapes()`.
         """
@@ -46,24 +53,73 @@ class Generator(nn.Module, ABC):
         """The shape [1, H, W] of one image's noise map of each layer that has one."""
         return []
 
+    def noise_per_layer(self, noise: str | Sequence[Tensor]) -> Sequence[str | Tensor]:
+        """The mode or the map of each layer.
+
+        Raises:
+            ValueError: an unknown mode, or another number of maps than of layers.
+        """
+        layers = len(self.noise_shapes())
+        if isinstance(noise, str):
+            if noise not in NOISE_MODES:
+                raise ValueError(f"noise {noise!r}: one of {', '.join(NOISE_MODES)}, or a map for each layer")
+            return [noise] * layers
+        if len(noise) != layers:
+            raise ValueError(f"{len(noise)} noise maps: this network has {layers} layers")
+        return noise
+
     def track(self, w_mean: Tensor) -> None:
         """Moves w_avg towards the mean w [w_dim] of a training batch, where the architecture keeps it so."""
 
+    def centre(self, label: Tensor | None = None) -> Tensor:
+        """What truncation pulls w towards: w_avg [w_dim]; where labels are part of w, [N, 1, w_dim]."""
+        return self.w_avg
+
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [N, z_dim] -> image [N, channels, resolution, resolution], float32."""
+        """z [N, z_dim], label [N, label_dim] -> image [N, C, H, W], float32."""
         return self.synthesis(self.mapping(z, label))
 
 
 class Discriminator(nn.Module, ABC):
-    """image [N, C, H, W] in [-1, 1] -> logits [N], float32; high means real."""
+    """image [N, C, H, W] in [-1, 1], label [N, label_dim] -> logits [N], float32; high means real."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, label_dim: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
+        self.label_dim, self.image_shape = label_dim, image_shape
         self.compute_dtype = torch.float32
 
     @abstractmethod
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """image [N, C, H, W] -> logits [N], float32."""
+        """image [N, C, H, W], label [N, label_dim] where it knows labels -> logits [N], float32."""
+
+    @abstractmethod
+    def layers_from_image(self) -> list[nn.Module]:
+        """Its layers in the order in which an image passes them, as far as they can be frozen."""
+
+
+def picture_size(resolution: int, base: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of pictures that begin as a map of `base` pixels where square ones begin with 4x4.
+
+    Raises:
+        UsageError: a side of the base is not 1 to 16.
+    """
+    if len(base) != 2 or not all(1 <= side <= 16 for side in base):
+        raise UsageError(f"base {'x'.join(map(str, base))}: height and width of the first map, each 1 to 16")
+    height, width = base
+    return height * resolution // 4, width * resolution // 4
+
+
+def require_label(label: Tensor | None, label_dim: int) -> None:
+    """Checks a label at a public entry.
+
+    Raises:
+        ValueError: missing where the network knows labels, given where it does not, or of another shape.
+    """
+    if (label is None) == (label_dim > 0):
+        has = f"was trained with labels [N, {label_dim}]" if label_dim else "knows no labels"
+        raise ValueError(f"label is {'missing' if label is None else 'given'}: this network {has}")
+    if label is not None:
+        require_shape("label", label, None, label_dim)
 
 
 def require_shape(name: str, tensor: Tensor, *expected: int | None) -> None:

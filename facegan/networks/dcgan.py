@@ -6,17 +6,21 @@
         3        f        2f       4f     8f     1
 
 Every other resolution has as many doublings as it needs, so the width at 4x4 is f * resolution / 8.
+Pictures that are not square begin with another map than 4x4: their `base`.
 No BatchNorm on D's first layer and G's last one (sec. 3), weights N(0, 0.02), BatchNorm gains N(1, 0.02).
 
 Differs from the paper: z is normal instead of uniform, kernels are 4x4 instead of 5x5 and the dense
 first layer is a transposed convolution on a 1x1 map (the same thing), as in the standard PyTorch form.
 D returns the logit; the sigmoid is part of the loss.
+
+With labels, G gets z and the label as one vector (Mirza and Osindero 2014, arXiv 1411.1784), and D adds the
+label's product with its last features (the projection of Miyato and Koyama 2018, arXiv 1802.05637).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -25,7 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facegan.config import UsageError
-from facegan.networks.base import Discriminator, Generator, require_shape
+from facegan.labels import LabelSpace
+from facegan.networks.base import Discriminator, Generator, picture_size, require_label, require_shape
 
 WEIGHT_STD = 0.02  # sec. 4
 LEAKY_SLOPE = 0.2  # sec. 4
@@ -38,7 +43,9 @@ class DCGANConfig:
 
     architecture: Literal["dcgan"] = "dcgan"
     resolution: int = 64
+    base: tuple[int, int] = (4, 4)  # height and width of the first map
     channels: int = 3
+    labels: LabelSpace = field(default_factory=LabelSpace)
     z_dim: int = 100
     g_base_channels: int = 64  # "ngf"
     d_base_channels: int = 64  # "ndf"
@@ -49,6 +56,7 @@ class DCGANConfig:
             raise UsageError(f"DCGAN resolution {self.resolution}: one of 8, 16, 32, 64, 128")
         if self.channels not in (1, 3, 4):
             raise UsageError(f"channels {self.channels}: 1 (grey), 3 (RGB) or 4 (RGBA)")
+        picture_size(self.resolution, self.base)
         for name in ("z_dim", "g_base_channels", "d_base_channels"):
             if not 1 <= getattr(self, name) <= 1024:
                 raise UsageError(f"{name} {getattr(self, name)}: 1 to 1024")
@@ -59,17 +67,24 @@ class DCGANConfig:
             )
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of a picture."""
+        return (self.channels, *picture_size(self.resolution, self.base))
+
+    @property
     def d_has_batch_norm(self) -> bool:
         """Whether D's logit of an image depends on all others of its batch."""
         return self.d_norm == "batch"
 
 
 class ConvT4(nn.Module):
-    """4x4 transposed convolution without bias: 1x1 -> 4x4 (stride 1) or H -> 2H (stride 2, padding 1)."""
+    """4x4 transposed convolution without bias, H -> 2H (stride 2, padding 1); stride 1: 1x1 -> `base`."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int, base: tuple[int, int] = (4, 4)
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(in_channels, out_channels, 4, 4) * WEIGHT_STD)
+        self.weight = nn.Parameter(torch.randn(in_channels, out_channels, *base) * WEIGHT_STD)
         self.stride, self.padding = stride, stride - 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,11 +95,13 @@ class ConvT4(nn.Module):
 
 
 class Conv4(nn.Module):
-    """4x4 convolution without bias: H -> H/2 (stride 2, padding 1) or 4x4 -> 1x1 (stride 1)."""
+    """4x4 convolution without bias, H -> H/2 (stride 2, padding 1); stride 1: `base` -> 1x1."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int, base: tuple[int, int] = (4, 4)
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 4, 4) * WEIGHT_STD)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, *base) * WEIGHT_STD)
         self.stride, self.padding = stride, stride - 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,7 +134,7 @@ class _Function(torch.autograd.Function):
 
 
 class _Down(_Function):
-    """x [N, I, 2h, 2h], weight [O, I, 4, 4] -> [N, O, h, h]."""
+    """x [N, I, 2h, 2w], weight [O, I, 4, 4] -> [N, O, h, w]."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -135,7 +152,7 @@ class _Down(_Function):
 
 
 class _Up(_Function):
-    """x [N, I, h, h], weight [I, O, 4, 4] -> [N, O, 2h, 2h]."""
+    """x [N, I, h, w], weight [I, O, 4, 4] -> [N, O, 2h, 2w]."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -153,12 +170,11 @@ class _Up(_Function):
 
 
 def _weight_gradient(small: Tensor, large: Tensor) -> Tensor:
-    """small [N, S, h, h] against the 4x4 windows of large [N, L, 2h, 2h] -> [S, L, 4, 4]."""
-    count, small_channels, size, _ = small.shape
-    large_channels = large.shape[1]
-    windows = F.pad(large, (1, 1, 1, 1)).unfold(2, 4, 2).unfold(3, 4, 2)  # [N, L, h, h, 4, 4]
-    rows = windows.permute(0, 2, 3, 4, 5, 1).reshape(count * size**2, 16 * large_channels)
-    product = small.permute(0, 2, 3, 1).reshape(count * size**2, small_channels).t() @ rows
+    """small [N, S, h, w] against the 4x4 windows of large [N, L, 2h, 2w] -> [S, L, 4, 4]."""
+    small_channels, large_channels = small.shape[1], large.shape[1]
+    windows = F.pad(large, (1, 1, 1, 1)).unfold(2, 4, 2).unfold(3, 4, 2)  # [N, L, h, w, 4, 4]
+    rows = windows.permute(0, 2, 3, 4, 5, 1).reshape(-1, 16 * large_channels)
+    product = small.permute(0, 2, 3, 1).reshape(-1, small_channels).t() @ rows
     return product.view(small_channels, 4, 4, large_channels).permute(0, 3, 1, 2)  # [S, L, 4, 4]
 
 
@@ -171,64 +187,76 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class DCGANGenerator(Generator):
-    """z [N, z_dim] -> image [N, channels, resolution, resolution] in [-1, 1].
+    """z [N, z_dim], label [N, label_dim] -> image [N, C, H, W] in [-1, 1].
 
-    The mapping is the identity with one w, and the mean of w is 0: truncation scales z.
+    The mapping is the identity with one w, z and label, and the mean of z is 0: truncation scales z.
     """
 
     def __init__(self, config: DCGANConfig) -> None:
+        w_dim = config.z_dim + config.labels.dim
         super().__init__(
             z_dim=config.z_dim,
-            w_dim=config.z_dim,
+            w_dim=w_dim,
             num_ws=1,
-            resolution=config.resolution,
-            channels=config.channels,
+            label_dim=config.labels.dim,
+            image_shape=config.image_shape,
         )
-        self.register_buffer("w_avg", torch.zeros(config.z_dim), persistent=False)
+        self.register_buffer("w_avg", torch.zeros(w_dim), persistent=False)
         widths = _widths(config.g_base_channels, config.resolution)[::-1]
-        self.first = ConvT4(config.z_dim, widths[0], stride=1)
+        self.first = ConvT4(w_dim, widths[0], stride=1, base=config.base)
         self.ups = nn.ModuleList(ConvT4(i, o, stride=2) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(BatchNorm(width) for width in widths)
         self.last = ConvT4(widths[-1], config.channels, stride=2)
 
     def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [N, z_dim] -> w [N, 1, z_dim], the same numbers."""
+        """z [N, z_dim], label [N, label_dim] -> w [N, 1, z_dim + label_dim], the same numbers."""
         require_shape("z", z, None, self.z_dim)
-        return z[:, None, :]
+        require_label(label, self.label_dim)
+        return (z if label is None else torch.cat([z, label], dim=1))[:, None, :]
+
+    def centre(self, label: Tensor | None = None) -> Tensor:
+        """0 for z, and the label as it is [N, 1, w_dim]."""
+        return self.w_avg if label is None else self.mapping(label.new_zeros(len(label), self.z_dim), label)
 
     def synthesis(self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: object = None) -> Tensor:
-        """w [N, 1, z_dim] -> image, float32. A DCGAN has no noise inputs: `noise` has no effect."""
-        require_shape("w", w, None, 1, self.z_dim)
-        x = w[:, 0, :, None, None].to(self.compute_dtype)  # [N, z_dim, 1, 1]
+        """w [N, 1, w_dim] -> image, float32. A DCGAN has no noise inputs: `noise` has no effect."""
+        require_shape("w", w, None, 1, self.w_dim)
+        x = w[:, 0, :, None, None].to(self.compute_dtype)  # [N, w_dim, 1, 1]
         for layer, norm in zip([self.first, *self.ups], self.norms, strict=True):
             x = F.relu(norm(layer(x)))
         return torch.tanh(self.last(x).float())
 
 
 class DCGANDiscriminator(Discriminator):
-    """image [N, channels, resolution, resolution] in [-1, 1] -> logit [N].
+    """image [N, C, H, W] in [-1, 1], label [N, label_dim] -> logit [N].
 
     BatchNorm makes each logit depend on its whole batch: show it real and fake images in separate calls.
     `d_norm` "layer" or "none" (not in the paper) make it a function of one image, as gradient penalties need.
     """
 
     def __init__(self, config: DCGANConfig) -> None:
-        super().__init__()
-        self.image_shape = (config.channels, config.resolution, config.resolution)
+        super().__init__(label_dim=config.labels.dim, image_shape=config.image_shape)
         widths = _widths(config.d_base_channels, config.resolution)
         self.first = Conv4(config.channels, widths[0], stride=2)
         self.downs = nn.ModuleList(Conv4(i, o, stride=2) for i, o in pairwise(widths))
         self.norms = nn.ModuleList(_d_norm(config.d_norm, width) for width in widths[1:])
-        self.last = Conv4(widths[-1], 1, stride=1)
+        # one logit, and one more for each value of a label
+        self.last = Conv4(widths[-1], 1 + self.label_dim, stride=1, base=config.base)
+
+    def layers_from_image(self) -> list[nn.Module]:
+        """Each convolution with its norm; all but the last."""
+        pairs = zip(self.downs, self.norms, strict=True)
+        return [self.first, *(nn.ModuleList(pair) for pair in pairs)]
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """image [N, C, H, W] -> logit [N], float32: the last layer runs in float32."""
+        """image [N, C, H, W], label [N, label_dim] -> logit [N], float32: the last layer runs in float32."""
         require_shape("image", image, None, *self.image_shape)
+        require_label(label, self.label_dim)
         x = F.leaky_relu(self.first(image.to(self.compute_dtype)), LEAKY_SLOPE)
         for layer, norm in zip(self.downs, self.norms, strict=True):
             x = F.leaky_relu(norm(layer(x)), LEAKY_SLOPE)
-        logit: Tensor = self.last(x.float())
-        return logit[:, 0, 0, 0]
+        logits: Tensor = self.last(x.float())[:, :, 0, 0]  # [N, 1 + label_dim]
+        return logits[:, 0] if label is None else logits[:, 0] + (logits[:, 1:] * label).sum(dim=1)
 
 
 def _d_norm(kind: Literal["batch", "layer", "none"], channels: int) -> nn.Module:

@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from facegan.config import UsageError
-from facegan.networks.base import Discriminator, Generator, require_shape
+from facegan.labels import LabelSpace
+from facegan.networks.base import Discriminator, Generator, picture_size, require_label, require_shape
+from facegan.networks.mapping import Mapping
 from facegan.networks.ops import (
     ACTIVATION_GAIN,
     Conv,
@@ -34,24 +36,26 @@ from facegan.networks.ops import (
     derived,
     downsample,
     minibatch_std,
-    normalize_second_moment,
     upsample,
 )
 
 Architecture = Literal["orig", "skip", "resnet"]
 RESIDUAL_GAIN = math.sqrt(0.5)  # of both branches: keeps the variance of their sum
-NOISE_MODES = ("const", "random", "none")
 MAX_CHANNELS = 1024  # bounds what a model file can make us allocate
-MAX_MAPPING_LAYERS = 16
 
 
 @dataclass(frozen=True)
 class StyleGAN2Config:
-    """The shape of both networks; channels at resolution r are min(channel_base / r, channel_max)."""
+    """The shape of both networks; channels at resolution r are min(channel_base / r, channel_max).
+
+    Pictures are resolution x resolution, or with another base than 4x4 (height, width) that much larger.
+    """
 
     architecture: Literal["stylegan2"] = "stylegan2"
     resolution: int = 64
+    base: tuple[int, int] = (4, 4)
     channels: int = 3
+    labels: LabelSpace = field(default_factory=LabelSpace)
     z_dim: int = 512
     w_dim: int = 512
     mapping_layers: int = 8
@@ -69,8 +73,9 @@ class StyleGAN2Config:
             raise UsageError(f"StyleGAN2 resolution {self.resolution}: a power of two from 8 to 1024")
         if self.channels not in (1, 3, 4):
             raise UsageError(f"channels {self.channels}: 1 (grey), 3 (RGB) or 4 (RGBA)")
+        picture_size(self.resolution, self.base)
         bounds = {
-            "z_dim": 1024, "w_dim": 1024, "mapping_layers": MAX_MAPPING_LAYERS, "channel_max": MAX_CHANNELS,
+            "z_dim": 1024, "w_dim": 1024, "mapping_layers": 16, "channel_max": MAX_CHANNELS,
             "channel_base": 2**17, "minibatch_std_group": 64,
         }  # fmt: skip
         for name, most in bounds.items():
@@ -88,6 +93,11 @@ class StyleGAN2Config:
                 f"w_avg_beta {self.w_avg_beta}: 0 or more, below 1; "
                 f"mapping_lr_multiplier {self.mapping_lr_multiplier}: above 0, at most 1"
             )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of a picture."""
+        return (self.channels, *picture_size(self.resolution, self.base))
 
     def width(self, resolution: int) -> int:
         """Channels of the feature maps at a resolution."""
@@ -107,25 +117,6 @@ class StyleGAN2Config:
 # ---- generator
 
 
-class Mapping(nn.Module):
-    """z [N, z_dim] -> w [N, w_dim]: normalised, then dense layers that learn 100 times slower (sec. 2)."""
-
-    def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__()
-        sizes = [config.z_dim, *[config.w_dim] * config.mapping_layers]
-        for index in range(config.mapping_layers):
-            layer = Dense(
-                sizes[index], sizes[index + 1], lrelu=True, lr_multiplier=config.mapping_lr_multiplier
-            )
-            self.add_module(f"fc{index}", layer)
-
-    def forward(self, z: Tensor) -> Tensor:
-        x = normalize_second_moment(z)
-        for layer in self.children():
-            x = layer(x)
-        return x
-
-
 class SynthesisLayer(nn.Module):
     """x [N, I, H, W], w [N, w_dim] -> [N, O, H', W']: modulated convolution, noise, bias, lrelu (fig. 2)."""
 
@@ -141,12 +132,12 @@ class SynthesisLayer(nn.Module):
         up: bool = False,
     ) -> None:
         super().__init__()
-        self.resolution, self.clamp = resolution, config.conv_clamp
+        self.size, self.clamp = picture_size(resolution, config.base), config.conv_clamp
         self.affine = Dense(config.w_dim, in_channels, bias=1.0)
         self.conv = ModulatedConv(in_channels, out_channels, 3, up=up)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("noise_const", torch.randn(self.size))
 
     def forward(self, x: Tensor, w: Tensor, noise: str | Tensor, gain: float = 1.0) -> Tensor:
         """noise: "const", "random", "none", or a map [N, 1, H', W']."""
@@ -170,7 +161,7 @@ class SynthesisLayer(nn.Module):
         if isinstance(noise, Tensor):
             return scaled(noise)
         if noise == "random":
-            return scaled(torch.randn(x.shape[0], 1, self.resolution, self.resolution, device=x.device))
+            return scaled(torch.randn(x.shape[0], 1, *self.size, device=x.device))
         if noise == "none":
             return None
         key = f"noise {gain} {x.dtype}"
@@ -202,7 +193,7 @@ class SynthesisBlock(nn.Module):
         width, kind = config.width(resolution), config.g_architecture
         self.first, self.last = resolution == 4, resolution == config.resolution
         if self.first:
-            self.const = nn.Parameter(torch.randn(width, 4, 4))
+            self.const = nn.Parameter(torch.randn(width, *config.base))
         else:
             below = config.width(resolution // 2)
             self.conv0 = SynthesisLayer(below, width, resolution, config, up=True)
@@ -255,7 +246,7 @@ class Synthesis(nn.Module):
 
 
 class StyleGAN2Generator(Generator):
-    """z [N, z_dim] -> image [N, channels, resolution, resolution]; unbounded, about -1 .. 1.
+    """z [N, z_dim], label [N, label_dim] -> image [N, C, H, W]; unbounded, about -1 .. 1.
 
     L = num_ws = 2 log2(resolution) - 2: layer l is styled by w[:, l]; a block's picture by the w of the next
     block's first layer, the last one's by the last.
@@ -268,17 +259,25 @@ class StyleGAN2Generator(Generator):
             z_dim=config.z_dim,
             w_dim=config.w_dim,
             num_ws=2 * len(config.resolutions),
-            resolution=config.resolution,
-            channels=config.channels,
+            label_dim=config.labels.dim,
+            image_shape=config.image_shape,
         )
         self.w_avg_beta = config.w_avg_beta
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
-        self.map, self.net = Mapping(config), Synthesis(config)
+        self.map = Mapping(
+            z_dim=config.z_dim,
+            label_dim=config.labels.dim,
+            w_dim=config.w_dim,
+            layers=config.mapping_layers,
+            lr_multiplier=config.mapping_lr_multiplier,
+        )
+        self.net = Synthesis(config)
 
     def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [N, z_dim] -> w [N, num_ws, w_dim], the same w for every layer."""
+        """z [N, z_dim], label [N, label_dim] -> w [N, num_ws, w_dim], the same w for every layer."""
         require_shape("z", z, None, self.z_dim)
-        w: Tensor = self.map(z)
+        require_label(label, self.label_dim)
+        w: Tensor = self.map(z, label)
         return w[:, None].expand(-1, self.num_ws, -1)
 
     @torch.no_grad()
@@ -292,13 +291,7 @@ class StyleGAN2Generator(Generator):
         noise: "const", "random" (torch's global generator), "none", or one map a layer: `noise_shapes`.
         """
         require_shape("w", w, None, self.num_ws, self.w_dim)
-        if isinstance(noise, str) and noise not in NOISE_MODES:
-            raise ValueError(f"noise {noise!r}: one of {', '.join(NOISE_MODES)}, or a map for each layer")
-        if not isinstance(noise, str) and len(noise) != len(self.noise_shapes()):
-            raise ValueError(f"{len(noise)} noise maps: this network has {len(self.noise_shapes())} layers")
-        maps: list[str | Tensor] = (
-            [noise] * len(self.noise_shapes()) if isinstance(noise, str) else list(noise)
-        )
+        maps = self.noise_per_layer(noise)
         x: Tensor | None = None
         picture: Tensor | None = None
         start = 0
@@ -312,7 +305,7 @@ class StyleGAN2Generator(Generator):
     def noise_shapes(self) -> list[tuple[int, int, int]]:
         """The shape [1, H, W] of one image's noise map of each layer."""
         layers = [m for m in self.net.modules() if isinstance(m, SynthesisLayer)]
-        return [(1, layer.resolution, layer.resolution) for layer in layers]
+        return [(1, *layer.size) for layer in layers]
 
 
 # ---- discriminator
@@ -347,7 +340,10 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Epilogue(nn.Module):
-    """x [N, C, 4, 4] -> logit [N], float32: minibatch std, convolution, two dense layers."""
+    """x [N, C, 4, 4] -> logit [N], float32: minibatch std, convolution, two dense layers.
+
+    With labels, its vector's product with the embedded label is the logit (Miyato and Koyama 2018).
+    """
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
@@ -357,39 +353,48 @@ class Epilogue(nn.Module):
         if self.takes_picture:
             self.fromrgb = Conv(config.channels, width, 1)
         self.conv = Conv(width + 1, width, 3, clamp=config.conv_clamp)
-        self.fc = Dense(width * 16, width, lrelu=True)
-        self.out = Dense(width, 1)
+        self.fc = Dense(width * math.prod(config.base), width, lrelu=True)
+        self.out = Dense(width, width if config.labels.dim else 1)
 
-    def forward(self, x: Tensor, picture: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, picture: Tensor | None, label: Tensor | None) -> Tensor:
+        """label [N, C]: embedded."""
         x = x.float()
         if picture is not None:
             x = x + self.fromrgb(picture.float())
         x = self.conv(minibatch_std(x, self.group))
-        logit: Tensor = self.out(self.fc(x.flatten(1)))
-        return logit[:, 0]
+        out: Tensor = self.out(self.fc(x.flatten(1)))
+        return out[:, 0] if label is None else (out * label).sum(dim=1) / math.sqrt(out.shape[1])
 
 
 class StyleGAN2Discriminator(Discriminator):
-    """image [N, channels, resolution, resolution] -> logit [N].
+    """image [N, C, H, W], label [N, label_dim] -> logit [N].
 
     Minibatch std makes a logit depend on its group: show it real and fake images in separate calls.
     """
 
     def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__()
-        self.image_shape = (config.channels, config.resolution, config.resolution)
+        super().__init__(label_dim=config.labels.dim, image_shape=config.image_shape)
         for resolution in config.resolutions[:0:-1]:
             self.add_module(f"b{resolution}", DiscriminatorBlock(resolution, config))
         self.b4 = Epilogue(config)
+        if self.label_dim:
+            self.map = Mapping(z_dim=0, label_dim=self.label_dim, w_dim=config.width(4))
+
+    def layers_from_image(self) -> list[nn.Module]:
+        """Of each block fromrgb, conv0, conv1, skip: the published order of freeze-D."""
+        names = ("fromrgb", "conv0", "conv1", "skip")
+        blocks = [block for block in self.children() if isinstance(block, DiscriminatorBlock)]
+        return [getattr(block, name) for block in blocks for name in names if hasattr(block, name)]
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """image [N, C, H, W] -> logit [N], float32."""
+        """image [N, C, H, W], label [N, label_dim] -> logit [N], float32."""
         require_shape("image", image, None, *self.image_shape)
+        require_label(label, self.label_dim)
         x: Tensor | None = None
         picture: Tensor | None = image.to(self.compute_dtype)
         for block in self.children():
             if isinstance(block, DiscriminatorBlock):
                 x, picture = block(x, picture)
         assert x is not None
-        logit: Tensor = self.b4(x, picture)
+        logit: Tensor = self.b4(x, picture, None if label is None else self.map(None, label))
         return logit

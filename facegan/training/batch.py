@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facegan.data import Dataset
 from facegan.images import to_float
-from facegan.losses import Player
+from facegan.losses import Kind, Player
 from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
 from facegan.training.state import TrainState
@@ -33,9 +33,18 @@ class TrainingBatch:
         numbers = dataset.stream(first, run.batch, run.seed)[self._rows.numpy()]
         pixels = dataset.pictures(numbers).to(state.device)
         self.real = to_float(pixels).contiguous(memory_format=torch.channels_last)
+        self._labels: dict[Kind, Tensor | None] = {"real": None, "fake": None}
+        if space := run.model.labels.attributes and run.model.labels:
+            drawn = torch.randint(len(dataset.names), [run.batch], **self._random(Purpose.LABEL)).cpu()
+            self._labels = {
+                "real": dataset.label_vectors(space, numbers).to(state.device),
+                "fake": self._mine(dataset.label_vectors(space, drawn).to(state.device)),
+            }
         self.player: Player = "D"  # whose phase it is
         self._keep_fake = run.micro_batch == run.batch
         self._mixing = run.loss.mixing
+        self._augment, self._draws = run.augment, _Draws(self)
+        self.sign: Tensor | None = None  # the mean sign of D's logits of the reals
         self.w_mean: Tensor | None = None  # of this micro-batch's latents
         self.memories: dict[str, Tensor] = {}
         self._fake: Tensor | None = None
@@ -46,7 +55,7 @@ class TrainingBatch:
             return self._fake
         generator = self._state.generator
         with torch.set_grad_enabled(self._keep_fake or self.player == "G"):
-            w = generator.mapping(self._latents(Purpose.LATENT))
+            w = generator.mapping(self._latents(Purpose.LATENT), self._labels["fake"])
             self.w_mean = w[:, 0].detach().mean(dim=0)
             draw = self._random(Purpose.NOISE)
             noise = [self._mine(torch.randn(self._of, *shape, **draw)) for shape in generator.noise_shapes()]
@@ -69,7 +78,7 @@ class TrainingBatch:
         cutoff = int(torch.randint(1, w.shape[1], (), generator=random))
         if not is_mixed:
             return w
-        second = self._state.generator.mapping(self._latents(Purpose.MIXING))
+        second = self._state.generator.mapping(self._latents(Purpose.MIXING), self._labels["fake"])
         return torch.cat([w[:, :cutoff], second[:, cutoff:]], dim=1)
 
     def _random(self, purpose: Purpose) -> dict[str, Any]:
@@ -82,7 +91,10 @@ class TrainingBatch:
         return drawn if len(self._rows) == len(drawn) else drawn[self._rows.to(drawn.device)]
 
     def path(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """w [n, L, W] of fresh latents, their images [n, C, H, W], and normal noise like the images."""
+        """w [n, L, W] of fresh latents, their images [n, C, H, W], and normal noise like the images.
+
+        With labels, those of the first fakes.
+        """
         generator, random = self._state.generator, self._random(Purpose.PATH)
         parts = self._of // len(self._rows)
 
@@ -91,23 +103,28 @@ class TrainingBatch:
             numbers = torch.randn(count * parts, *shape, **random)
             return numbers if parts == 1 else numbers[self._part * count : (self._part + 1) * count].clone()
 
-        w = generator.mapping(drawn(generator.z_dim))
+        label = self._labels["fake"]
+        w = generator.mapping(drawn(generator.z_dim), None if label is None else label[:count])
         image = generator.synthesis(w, [drawn(*shape) for shape in generator.noise_shapes()])
         return w, image, drawn(*image.shape[1:])
 
     def recall(self, name: str) -> Tensor:
         """The loss's number of that name."""
-        return self._state.loss_memory.get(name, torch.zeros([], device=self._state.device))
+        return self._state.memory.get(name, torch.zeros([], device=self._state.device))
 
     def remember(self, name: str, value: Tensor) -> None:
         """This micro-batch's new value of a number of the loss."""
         self.memories[name] = value
 
-    def logits(self, image: Tensor, *, twice: bool = False) -> Tensor:
-        """D's logits [N]; twice: their gradient can be differentiated again."""
-        forms = self._state.forms
+    def logits(self, image: Tensor, of: Kind, *, twice: bool = False) -> Tensor:
+        """D's logits [N] for augmented images; twice: the gradient can be differentiated again."""
+        state = self._state
+        forms = state.forms
         in_main = forms.judge if self.player == "G" else forms.discriminate
-        logits: Tensor = (self._state.discriminator if twice else in_main)(image)
+        image = self._augment(image, self._draws, state.augment_p)
+        logits: Tensor = (state.discriminator if twice else in_main)(image, self._labels[of])
+        if of == "real" and not twice:
+            self.sign = logits.detach().sign().mean()
         return logits
 
     def uniform(self) -> Tensor:
@@ -117,6 +134,21 @@ class TrainingBatch:
     def generator_changed(self) -> None:
         """Forgets the images of the generator that was."""
         self._fake = None
+
+
+class _Draws:
+    """augment.Draws of one part: each is made for the whole batch, in the order of D's calls."""
+
+    def __init__(self, batch: TrainingBatch) -> None:
+        self._batch, self._random = batch, batch._random(Purpose.AUGMENT)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """[N, *shape] in [0, 1)."""
+        return self._batch._mine(torch.rand(self._batch._of, *shape, **self._random))
+
+    def normal(self, *shape: int) -> Tensor:
+        """[N, *shape], of a normal distribution."""
+        return self._batch._mine(torch.randn(self._batch._of, *shape, **self._random))
 
 
 def rows(run: Run, part: int) -> Tensor:

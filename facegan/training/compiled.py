@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from facegan.networks import Discriminator, Generator
 from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
-from facegan.training.state import Forms, TrainState, eager
+from facegan.training.state import Forms, TrainState, eager, trainable
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # relative, of a whole tensor; fused kernels round less often
 NOTE = "training goes on with eager networks, which are slower"
@@ -52,9 +52,9 @@ def compiled_forms(state: TrainState, run: Run, warn: Callable[[str], None]) -> 
 def compiled(generator: Generator, discriminator: Discriminator, backend: str = "inductor") -> Forms:
     """The networks through torch.compile; every batch has the same shape."""
 
-    def judge(image: Tensor) -> Tensor:
+    def judge(image: Tensor, label: Tensor | None) -> Tensor:
         constants = {name: weight.detach() for name, weight in discriminator.named_parameters()}
-        logits: Tensor = functional_call(discriminator, constants, (image,))
+        logits: Tensor = functional_call(discriminator, constants, (image, label))
         return logits
 
     functions = generator.synthesis, discriminator, judge
@@ -92,14 +92,17 @@ def _probe(state: TrainState, run: Run, forms: Forms) -> dict[str, Tensor]:
     }
     count, found = run.micro_batch, {}
     z = torch.randn(count, generator.z_dim, **draw)
+    label = torch.rand(count, generator.label_dim, **draw) if generator.label_dim else None
     noise = [torch.randn(count, *shape, **draw) for shape in generator.noise_shapes()]
-    shape = count, generator.channels, generator.resolution, generator.resolution
+    shape = count, *generator.image_shape
     target = torch.randn(shape, **draw)
     shown = torch.randn(shape, **draw).contiguous(memory_format=torch.channels_last)
 
     def styled(of: str) -> Tensor:
-        w = generator.mapping(z)
-        return w if of == "one w" else torch.cat([w[:, :1], generator.mapping(z.flip(0))[:, 1:]], dim=1)
+        w = generator.mapping(z, label)
+        return (
+            w if of == "one w" else torch.cat([w[:, :1], generator.mapping(z.flip(0), label)[:, 1:]], dim=1)
+        )
 
     for styles in ("one w", "two w") if run.loss.mixing > 0 and generator.num_ws > 1 else ("one w",):
         w = styled(styles)
@@ -107,18 +110,18 @@ def _probe(state: TrainState, run: Run, forms: Forms) -> dict[str, Tensor]:
         both = _gradients((image * target).mean(), w, generator)
         found |= {f"{of}'s gradients, {styles}": row for of, row in zip("wG", both, strict=True)}
         w = styled(styles)
-        both = _gradients(F.softplus(-forms.judge(forms.synthesis(w, noise))).mean(), w, generator)
+        both = _gradients(F.softplus(-forms.judge(forms.synthesis(w, noise), label)).mean(), w, generator)
         found |= {f"{of}'s gradients through D, {styles}": row for of, row in zip("wG", both, strict=True)}
         with torch.no_grad():
             found[f"G's images of {styles}, no graph"] = forms.synthesis(styled(styles), noise)
-    logits = found["D's logits"] = forms.discriminate(shown)
+    logits = found["D's logits"] = forms.discriminate(shown, label)
     _, found["D's gradients"] = _gradients(F.softplus(logits).mean(), shown, discriminator)
     return {name: value.detach().float().flatten() for name, value in found.items()}
 
 
 def _gradients(loss: Tensor, source: Tensor, network: nn.Module) -> tuple[Tensor, Tensor]:
     """The gradients by what a network was given, 0 if it needs none, and by all its weights, in one row."""
-    weights = list(network.parameters())
+    weights = trainable(network)
     inputs = [source, *weights] if source.requires_grad else weights
     gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
     by_source = gradients[0] if source.requires_grad else None

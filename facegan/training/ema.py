@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from facegan.labels import LabelSpace
 from facegan.networks import Generator
 from facegan.presets import Ema
 from facegan.randomness import Purpose, torch_generator
@@ -38,11 +39,11 @@ def update_ema(average: nn.Module, current: nn.Module, beta: float) -> None:
 
 
 @torch.no_grad()
-def calibrated(average: Generator, seed: int) -> Generator:
+def calibrated(average: Generator, seed: int, labels: LabelSpace) -> Generator:
     """A copy in float32 and eval mode whose BatchNorm statistics belong to its own weights.
 
     The training generator's running statistics do not fit averaged weights, so they are measured anew:
-    the plain mean over CALIBRATION_IMAGES images of fixed latents. Without BatchNorm, just a copy.
+    the plain mean over CALIBRATION_IMAGES images of fixed latents and labels. Without BatchNorm, just a copy.
     """
     generator = copy.deepcopy(average).eval().requires_grad_(False)
     generator.compute_dtype = torch.float32  # as it will be sampled
@@ -57,7 +58,10 @@ def calibrated(average: Generator, seed: int) -> Generator:
     for first in range(0, CALIBRATION_IMAGES, _CALIBRATION_BATCH):
         random = torch_generator(seed, first, Purpose.CALIBRATION)
         z = torch.randn(_CALIBRATION_BATCH, generator.z_dim, generator=random)
-        generator(z.to(generator.w_avg.device))
+        seeds = range(first, first + _CALIBRATION_BATCH)
+        label = torch.from_numpy(labels.drawn({}, seeds)) if generator.label_dim else None
+        device = generator.w_avg.device
+        generator(z.to(device), None if label is None else label.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return generator.eval()

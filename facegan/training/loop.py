@@ -23,12 +23,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from facegan.augment import Ada
 from facegan.card import Card, Evaluation
 from facegan.checkpoint import checkpoints
 from facegan.config import UsageError, differences
 from facegan.data import Dataset, open_dataset
 from facegan.files import require_writable
 from facegan.images import grid
+from facegan.labels import label_space
 from facegan.losses import Phase
 from facegan.models import Model
 from facegan.models import save as save_model
@@ -42,7 +44,8 @@ from facegan.training.ema import calibrated, ema_beta, update_ema
 from facegan.training.memory import fitted
 from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder
-from facegan.training.state import TrainState, new_state, settled
+from facegan.training.state import TrainState, new_state, settled, trainable
+from facegan.training.transfer import transfer
 from facegan.training.yardstick import Yardstick
 
 SAMPLE_SEEDS = range(64)
@@ -57,7 +60,7 @@ def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase
     for phase in phases:
         if step % phase.every:
             continue
-        parameters = list(state.networks[phase.player].parameters())
+        parameters = trainable(state.networks[phase.player])
         optimizer = state.optimizers[phase.player]
         optimizer.zero_grad(set_to_none=True)
         for batch in batches:
@@ -67,16 +70,31 @@ def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase
             _add(means, {name: term.detach() for name, term in terms.items()})
         optimizer.step()
         for name in batches[0].memories:
-            state.loss_memory[name] = torch.stack([batch.memories[name] for batch in batches]).mean(dim=0)
+            state.memory[name] = torch.stack([batch.memories[name] for batch in batches]).mean(dim=0)
         if phase.player == "G":
             for batch in batches:
                 batch.generator_changed()
     w_means = [batch.w_mean for batch in batches if batch.w_mean is not None]
     if w_means:
         state.generator.track(torch.stack(w_means).mean(dim=0))
+    means |= _adapted(state, run, [batch.sign for batch in batches if batch.sign is not None])
     state.images_seen += run.batch
     update_ema(state.average, state.generator, ema_beta(run.ema, run.batch, state.images_seen))
     return means
+
+
+def _adapted(state: TrainState, run: Run, signs: list[Tensor]) -> dict[str, Tensor]:
+    """ADA's controller: collects D's signs of the reals, and moves p at the end of each interval."""
+    ada, memory = run.augment, state.memory
+    if not isinstance(ada, Ada) or not signs:
+        return {}
+    sign, p = torch.stack(signs).mean(), state.augment_p
+    collected = memory.get("augment_signs", torch.zeros_like(sign)) + sign
+    if (state.images_seen // run.batch + 1) % ada.interval == 0:
+        memory["augment_p"] = ada.next_p(p, collected / ada.interval, run.batch * ada.interval)
+        collected = torch.zeros_like(sign)
+    memory["augment_signs"] = collected
+    return {"augment_p": p, "augment_sign": sign}
 
 
 def _add(sums: dict[str, Tensor], values: dict[str, Tensor]) -> None:
@@ -169,11 +187,13 @@ def train(
     if run.measure.every_images:  # before the work begins: its weights may be missing
         network = extractor(run.measure.features, device=choose_device(run.device))
     dataset = open_dataset(
-        run.data, resolution=run.model.resolution, channels=run.model.channels, progress=read
+        run.data, resolution=run.model.image_shape[1:], channels=run.model.channels, progress=read
     )
-    run = fitted(run, dataset, warn)
+    run = fitted(_labelled(run, dataset, warn), dataset, warn)
     yardstick = None if network is None else Yardstick(run, folder, dataset, network, read)
     state = new_state(run)
+    if run.init and not (resume and checkpoints(folder.checkpoints)):
+        warn(transfer(run.init, state))
     with folder.locked():
         if not resume:
             folder.require_new()  # once more: it took a while until here
@@ -194,6 +214,16 @@ def train(
         stretch = _Stretch(run, folder, dataset, state, reporter, yardstick)
         stretch.train(stop_after_seconds, stop_requested)
     return Result(state.images_seen, state.images_seen >= run.total_images)
+
+
+def _labelled(run: Run, dataset: Dataset, warn: Callable[[str], None]) -> Run:
+    """The run, its model's labels read from the data where it asks for some and has none yet."""
+    if not run.data.labels or run.model.labels.attributes:
+        return run
+    space = label_space(run.data.labels, dataset.labels)
+    for name, missing in space.missing().items():
+        warn(f"{missing:,} of {len(dataset.names):,} pictures have no label {name}: it is left open for them")
+    return replace(run, model=replace(run.model, labels=space))
 
 
 def _ignore(message: str) -> None:
@@ -321,8 +351,9 @@ class _Stretch:
             self._require_finite_losses()
             self._require_finite_weights()
             card = Card(data=self.dataset.name, images_seen=self.state.images_seen)
-            generator = calibrated(self.state.average, self.run.seed)
-            self._average = Model(generator, self.run.model, card, self.folder.path.name)
+            generator = calibrated(self.state.average, self.run.seed, self.run.model.labels)
+            discriminator = self.state.discriminator.state_dict()
+            self._average = Model(generator, self.run.model, card, self.folder.path.name, discriminator)
             self._averaged_at = self.state.images_seen
         return self._average
 

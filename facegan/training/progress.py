@@ -64,9 +64,14 @@ class ProgressReporter:
         self._total_images, self._stop_after_seconds = run.total_images, stop_after_seconds
         self._began = time.monotonic()
         model = run.model
+        height, width = model.image_shape[1:]
+        size = f"{height} px" if height == width else f"{height}x{width}"
+        known = ", ".join(attribute.name for attribute in model.labels.attributes)
         self.console.print(
-            f"{model.architecture} {model.resolution} px on {len(dataset):,} pictures of {dataset.name}"
+            f"{model.architecture} {size} on {len(dataset):,} pictures of {dataset.name}"
             f"{' (mirrored ones included)' if dataset.mirror else ''}, in {run.precision} on {run.device}"
+            f"{f', labels {known}' if known else ''}"
+            f"{f', augmented by {run.augment.name}' if run.augment.name != 'none' else ''}"
             f"{f', {run.micro_batch} of {run.batch} at a time' if run.micro_batch < run.batch else ''}"
             f"{f', from {images_seen:,} images on' if images_seen else ''}",
             markup=False,

@@ -86,8 +86,10 @@ class RunFolder:
             )
 
     def with_kept_choices(self, run: Run) -> Run:
-        """The run with the stored micro_batch where it asks for whatever fits of the same batch."""
+        """The run with what it found out when it began: the labels of its data, the micro_batch that fits."""
         stored = self.read_config()
+        if run.data.labels == stored.data.labels and not run.model.labels.attributes:
+            run = replace(run, model=replace(run.model, labels=stored.model.labels))
         asks = run.micro_batch == 0 and run.batch == stored.batch
         return replace(run, micro_batch=stored.micro_batch) if asks else run
 

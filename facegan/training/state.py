@@ -11,10 +11,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from facegan.augment import Ada
 from facegan.checkpoint import Parts
 from facegan.config import MAX_INT, UsageError
 from facegan.data.dataset import STARTER
 from facegan.losses import Player, lazy_interval
+from facegan.models import shipped
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
 from facegan.presets import Adam, Compile, Device, Precision, Run
 from facegan.randomness import Purpose, seeded
@@ -26,8 +28,8 @@ class Forms:
     """What a step's main phases call, eager or compiled: G's synthesis, D in its own and in G's phase."""
 
     synthesis: Callable[..., Tensor]
-    discriminate: Callable[[Tensor], Tensor]
-    judge: Callable[[Tensor], Tensor]
+    discriminate: Callable[[Tensor, Tensor | None], Tensor]
+    judge: Callable[[Tensor, Tensor | None], Tensor]
 
 
 def eager(generator: Generator, discriminator: Discriminator) -> Forms:
@@ -44,10 +46,15 @@ class TrainState:
     average: Generator
     optimizers: dict[Player, torch.optim.Adam]
     images_seen: int = 0
-    loss_memory: dict[str, Tensor] = field(default_factory=dict)  # numbers that the loss keeps
+    memory: dict[str, Tensor] = field(default_factory=dict)  # numbers that loss and augmentation keep
     log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
     log_steps: int = 0
     compiled: Forms | None = None  # of both networks; no part of a checkpoint
+
+    @property
+    def augment_p(self) -> Tensor:
+        """How likely each transform of an adaptive augmentation is."""
+        return self.memory.get("augment_p", torch.zeros([], device=self.device))
 
     @property
     def forms(self) -> Forms:
@@ -74,7 +81,7 @@ class TrainState:
         return parts | {
             "G_ema": self.average.state_dict(),
             "images_seen": self.images_seen,
-            "loss": dict(self.loss_memory),
+            "memory": dict(self.memory),
             "log": log,
         }
 
@@ -89,16 +96,16 @@ class TrainState:
                 network.load_state_dict(parts[player])
                 _load_adam(self.optimizers[player], parts[f"optimizer_{player}"])
             self.average.load_state_dict(parts["G_ema"])
-            memory = parts["loss"]
+            memory = parts["memory"]
             images_seen, steps, sums = parts["images_seen"], parts["log"]["steps"], parts["log"]["sums"]
             if not (isinstance(images_seen, int) and 0 <= images_seen < MAX_INT):
                 raise ValueError(f"images_seen is {str(images_seen)[:40]}")
             if not all(value.shape == () for value in memory.values()):
-                raise ValueError("the loss's memory holds something that is not a number")
+                raise ValueError("the memory holds something that is not a number")
             if not (isinstance(steps, int) and all(total.shape == () for total in sums.values())):
                 raise ValueError("the log's sums are not numbers")
             self.images_seen, self.log_steps = images_seen, steps
-            self.loss_memory = {name: value.to(self.device) for name, value in memory.items()}
+            self.memory |= {name: value.to(self.device) for name, value in memory.items()}
             self.log_sums = {name: total.to(self.device) for name, total in sums.items()}
         except KeyError as error:
             raise UsageError(f"the checkpoint has no part {error}") from None
@@ -107,7 +114,7 @@ class TrainState:
 
 
 def settled(run: Run) -> Run:
-    """The run with device, precision and compile named, and the data's path absolute.
+    """The run with device, precision and compile named, and the paths of data and first weights absolute.
 
     Raises:
         UsageError: the device is not on this machine.
@@ -119,24 +126,46 @@ def settled(run: Run) -> Run:
     compile_: Compile = run.compile
     if compile_ == "auto":
         compile_ = "yes" if device.type == "cuda" else "no"  # on a CPU it costs minutes and gains little
+    init = (
+        str(Path(run.init).resolve()) if Path(run.init).exists() and run.init not in shipped() else run.init
+    )
     data = replace(run.data, path=path)
-    return replace(run, device=device_name, precision=precision, compile=compile_, data=data)
+    return replace(
+        run,
+        device=device_name,
+        precision=precision,
+        compile=compile_,
+        data=data,
+        init=init if run.init else "",
+    )
 
 
 def new_state(run: Run) -> TrainState:
-    """Fresh networks and optimisers on the run's device, the weights a function of the run's seed."""
+    """Fresh networks and optimisers on the run's device, the weights a function of the run's seed.
+
+    Raises:
+        UsageError: D has fewer layers than are to be frozen.
+    """
     device = choose_device(run.device)
     dtype = training_dtype(run.precision, device)
     with seeded(run.seed, 0, Purpose.WEIGHTS):
         generator = place(build_generator(run.model), device, dtype)
         discriminator = place(build_discriminator(run.model), device, dtype)
+    layers = discriminator.layers_from_image()
+    if run.freeze_d > len(layers):
+        raise UsageError(f"freeze_d {run.freeze_d}: this D has {len(layers)} layers that can be frozen")
+    for layer in layers[: run.freeze_d]:
+        layer.requires_grad_(False)
     average = copy.deepcopy(generator).eval().requires_grad_(False)
     phases = run.loss.phases()
     optimizers: dict[Player, torch.optim.Adam] = {
         "G": _adam(generator, run.optimizer, device, lazy_interval(phases, "G")),
         "D": _adam(discriminator, run.optimizer, device, lazy_interval(phases, "D")),
     }
-    return TrainState(generator, discriminator, average, optimizers)
+    state = TrainState(generator, discriminator, average, optimizers)
+    if isinstance(run.augment, Ada):
+        state.memory["augment_p"] = torch.tensor(run.augment.p_start, device=device)
+    return state
 
 
 def _adam(network: nn.Module, config: Adam, device: torch.device, interval: int) -> torch.optim.Adam:
@@ -147,8 +176,13 @@ def _adam(network: nn.Module, config: Adam, device: torch.device, interval: int)
     share = interval / (interval + 1) if interval > 1 else 1.0
     betas, fused = (config.beta1**share, config.beta2**share), device.type in ("cpu", "cuda")
     return torch.optim.Adam(
-        network.parameters(), lr=config.lr * share, betas=betas, eps=config.eps, fused=fused
+        trainable(network), lr=config.lr * share, betas=betas, eps=config.eps, fused=fused
     )
+
+
+def trainable(network: nn.Module) -> list[nn.Parameter]:
+    """The weights that are not frozen."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def _load_adam(optimizer: torch.optim.Adam, stored: Parts) -> None:
