@@ -122,6 +122,7 @@ class TrainingBatch:
         forms = state.forms
         in_main = forms.judge if self.player == "G" else forms.discriminate
         image = self._augment(image, self._draws, state.augment_p)
+        image = image.contiguous(memory_format=torch.channels_last)
         logits: Tensor = (state.discriminator if twice else in_main)(image, self._labels[of])
         if of == "real" and not twice:
             self.sign = logits.detach().sign().mean()
