@@ -151,8 +151,8 @@ def train(
         raise UsageError("--force has no effect without --resume")
     if resume and preset:
         raise UsageError("--preset with --resume: the run's own run.json is used; change values with --set")
-    if resume and init:
-        raise UsageError("--init with --resume: the run goes on from its own checkpoint")
+    if init is not None and (resume or not init):
+        raise UsageError("--init needs a model's name, and a new run: with --resume it goes on from its own")
     if not resume and not preset:
         raise UsageError("--preset is missing: which run? such as --preset dcgan-64")
     run = RunFolder(out).read_config() if resume else find_preset(preset or "").run

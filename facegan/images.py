@@ -91,8 +91,7 @@ def decode(data: bytes, channels: int = 3) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip instead of scale
         image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
     if mode != "RGBA" and (image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info):
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        image = _over_white(image)
     return image.convert(mode)
 
 
@@ -106,6 +105,18 @@ def _upright(image: Image.Image) -> Image.Image:
     except Exception:  # damaged EXIF ends in nearly any of them; the pixels are good
         turn = None
     return image.copy() if turn is None else image.transpose(turn)
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def rgb(pixels: Pixels) -> Pixels:
+    """uint8 [H, W, C] -> [H, W, 3]: grey repeated, transparent parts over white."""
+    if pixels.shape[2] < 4:
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    return np.asarray(_over_white(Image.fromarray(pixels)))
 
 
 def fit(image: Image.Image, size: tuple[int, int], crop: Crop) -> Pixels:
@@ -179,7 +190,7 @@ class Provenance:
 
     def fields(self) -> dict[str, Any]:
         """What there is to say, by name."""
-        return {name: value for name, value in asdict(self).items() if value != ""}
+        return {name: value for name, value in asdict(self).items() if name != "label" or value}
 
     def as_text(self) -> str:
         """One line of JSON."""

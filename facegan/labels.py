@@ -11,6 +11,7 @@ A picture with several attributes has one multi-hot vector: theirs, one after th
 from __future__ import annotations
 
 import bisect
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ Wanted = Mapping[str, Sequence[int]]  # by attribute: the numbers of its values 
 
 MAX_VALUES = 1000  # of all attributes together
 MAX_COMBINATIONS = 4096
+MAX_PICTURES = 2**53  # a float's whole numbers
 MAX_CLASSES = 20  # different numbers that need no ranges
 UNKNOWN = -1
+CLASS = "class"  # how NVIDIA's data sets and sub-folders name theirs (data/labels.py)
 _EXAMPLE = "age_years:young<35<adult<60<old"
 NO_WORDS = ("no", "none", "false")
 
@@ -44,8 +47,11 @@ class Attribute:
     def __post_init__(self) -> None:
         if not self.name or len(self.values) < 2 or len(set(self.values)) < len(self.values):
             raise UsageError(f"attribute {self.name!r}: needs a name and at least two different values")
+        if not all(value == value.strip() != "" and "," not in value for value in self.values):
+            raise UsageError(f"attribute {self.name}: values {self.values}: words without a comma")
         ascending = all(a < b for a, b in zip(self.edges, self.edges[1:], strict=False))
-        if self.edges and not (ascending and len(self.edges) == len(self.values) - 1):
+        finite = all(map(math.isfinite, self.edges))
+        if self.edges and not (ascending and finite and len(self.edges) == len(self.values) - 1):
             raise UsageError(f"attribute {self.name}: edges {self.edges}: rising, one between two values")
 
     def number_of(self, value: object) -> int:
@@ -53,7 +59,7 @@ class Attribute:
         if self.edges:
             return bisect.bisect(self.edges, float(str(value))) if _is_number(value) else UNKNOWN
         word = _word(value)
-        return self.values.index(word) if value is not None and word in self.values else UNKNOWN
+        return self.values.index(word) if _is_known(value) and word in self.values else UNKNOWN
 
     def named(self, word: str) -> tuple[int, ...]:
         """The values that a word stands for: one by its name or the name's beginning; yes is all but no.
@@ -61,6 +67,8 @@ class Attribute:
         Raises:
             UsageError: none is called so.
         """
+        if word.strip() in self.values:
+            return (self.values.index(word.strip()),)
         wanted = word.strip().lower()
         names = [value.lower() for value in self.values]
         if wanted in names:
@@ -90,12 +98,13 @@ class LabelSpace:
     def __post_init__(self) -> None:
         if self.dim > MAX_VALUES:
             raise UsageError(f"labels with {self.dim:,} values in all: at most {MAX_VALUES:,}")
-        fitting = all(
+        fitting = len(self.combinations) <= MAX_COMBINATIONS and all(
             len(row) == len(self.attributes)
             and all(UNKNOWN <= n < len(a.values) for n, a in zip(row, self.attributes, strict=True))
             for row in self.combinations
         )
-        if not fitting or len(self.counts) != len(self.combinations) or any(n < 1 for n in self.counts):
+        countable = len(self.counts) == len(self.combinations) and sum(self.counts) < MAX_PICTURES
+        if not (fitting and countable and all(count > 0 for count in self.counts)):
             raise UsageError("labels: the combinations and counts do not fit the attributes")
         names = [attribute.name for attribute in self.attributes]
         if len(set(names)) < len(names):
@@ -106,21 +115,16 @@ class LabelSpace:
         """The length of a picture's vector."""
         return sum(len(attribute.values) for attribute in self.attributes)
 
-    def missing(self) -> dict[str, int]:
-        """Of how many of the training pictures an attribute is not known, where that is not of none."""
-        unknown = {
-            attribute.name: sum(
-                count
-                for row, count in zip(self.combinations, self.counts, strict=True)
-                if row[place] == UNKNOWN
-            )
-            for place, attribute in enumerate(self.attributes)
-        }
-        return {name: count for name, count in unknown.items() if count}
-
     def encode(self, labels: Sequence[Mapping[str, Any]]) -> Floats:
         """The vectors [n, dim] of pictures with these labels."""
         return self._vectors([_numbers(self.attributes, label) for label in labels])
+
+    def unknown(self, vectors: Floats) -> dict[str, int]:
+        """Of how many pictures with these vectors [n, dim] each attribute is not known."""
+        ends = np.cumsum([len(attribute.values) for attribute in self.attributes])
+        parts = np.split(vectors, ends[:-1], axis=1)
+        counts = [int((part.sum(axis=1) == 0).sum()) for part in parts]
+        return {attribute.name: count for attribute, count in zip(self.attributes, counts, strict=True)}
 
     def parse(self, text: str) -> Wanted:
         """What "glasses=yes,age=old" asks for; an attribute may be named by the beginning of its name.
@@ -143,7 +147,7 @@ class LabelSpace:
 
     def _named(self, name: str) -> Attribute:
         by_name = {attribute.name: attribute for attribute in self.attributes}
-        begun = [known for known in by_name if name and known.startswith(name)]
+        begun = [known for known in by_name if name and known.lower().startswith(name.lower())]
         if name not in by_name and len(begun) == 1:
             return by_name[begun[0]]
         return by_name[choose("label", name, by_name)]
@@ -205,7 +209,7 @@ def label_space(specs: Sequence[str], labels: Sequence[Mapping[str, Any]]) -> La
 
 def _attribute(spec: str, labels: Sequence[Mapping[str, Any]]) -> Attribute:
     name, colon, ranges = (part.strip() for part in spec.partition(":"))
-    found = [label[name] for label in labels if label.get(name) is not None]
+    found = [label[name] for label in labels if _is_known(label.get(name))]
     if not found:
         known = list(dict.fromkeys(key for label in labels for key in label))
         there = f"they have {', '.join(known)}" if known else "they have none at all"
@@ -218,13 +222,19 @@ def _attribute(spec: str, labels: Sequence[Mapping[str, Any]]) -> Attribute:
             edges = ()
         if not edges or len(parts) % 2 == 0:
             raise UsageError(f"data.labels {spec!r}: expected NAME:WORD<NUMBER<WORD, such as {_EXAMPLE}")
-        if not all(map(_is_number, found)):
-            raise UsageError(f"data.labels {name}: {found[0]!r} is not a number, so it has no ranges")
-        return Attribute(name, tuple(part.strip() for part in parts[::2]), edges)
-    if any(isinstance(value, (dict, list)) for value in found):
-        raise UsageError(f"data.labels {name}: {str(found[0])[:40]!r} is neither a word nor a number")
+        for value in found:
+            if not _is_number(value):
+                raise UsageError(f"data.labels {name}: {str(value)[:40]!r} is no number, so it has no range")
+        attribute = Attribute(name, tuple(part.strip() for part in parts[::2]), edges)
+        used = {attribute.number_of(value) for value in found}
+        if len(used) < 2:
+            raise UsageError(f"data.labels {name}: all pictures are {attribute.values[used.pop()]!r}")
+        return attribute
+    for value in found:
+        if isinstance(value, (dict, list)):
+            raise UsageError(f"data.labels {name}: {str(value)[:40]!r} is neither a word nor a number")
     words = Counter(_word(value) for value in found)
-    if len(words) > MAX_CLASSES and all(map(_is_number, found)):
+    if len(words) > MAX_CLASSES and name != CLASS and all(map(_is_number, found)):
         raise UsageError(f"data.labels {name}: {len(words)} different numbers; name ranges, as in {_EXAMPLE}")
     if len(words) < 2:
         raise UsageError(f"data.labels {name}: all pictures have {next(iter(words))!r}")
@@ -236,7 +246,7 @@ def _numbers(attributes: Sequence[Attribute], label: Mapping[str, Any]) -> list[
 
 
 def _word(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value).strip()
 
 
 def _natural(word: str) -> tuple[bool, float, str]:
@@ -248,7 +258,12 @@ def _natural(word: str) -> tuple[bool, float, str]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_known(value: object) -> bool:
+    """Neither missing nor empty nor JSON's NaN."""
+    return value is not None and _word(value) not in ("", "nan")
 
 
 def _pick(position: float, weights: Sequence[int]) -> int:

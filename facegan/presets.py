@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from facegan.augment import FACE_SAFE, Augment, NoAugment
+from facegan.augment import FACE_SAFE, Ada, Augment, NoAugment
 from facegan.config import UsageError, choose
 from facegan.data import DataConfig
-from facegan.losses import Loss, NonSaturating, StyleGAN2Loss, WassersteinGP
+from facegan.losses import LeastSquares, Loss, NonSaturating, StyleGAN2Loss, WassersteinGP
 from facegan.networks import NetworkConfig
 from facegan.networks.dcgan import DCGANConfig
 from facegan.networks.stylegan2 import StyleGAN2Config
@@ -130,8 +130,12 @@ class Run:
             raise UsageError(f"loss stylegan2: it is for StyleGAN2, not for {self.model.architecture}")
         if self.freeze_d < 0 or (self.freeze_d and not self.init):
             raise UsageError(f"freeze_d {self.freeze_d}: 0 or more, and only of a D that came with --init")
-        if self.data.crop == "celeba" and self.model.image_shape[1] != self.model.image_shape[2]:
-            raise UsageError("data.crop celeba: it cuts squares; model.base asks for another shape")
+        adapts = isinstance(self.augment, Ada) and self.augment.full_images > 0
+        if adapts and isinstance(self.loss, (LeastSquares, WassersteinGP)):
+            raise UsageError(
+                f"augment ada with loss {self.loss.name}: p follows the sign of D's logits, which means "
+                "nothing there; set augment.full_images=0 and augment.p_start"
+            )
         if self.total_images < 1:
             raise UsageError(f"total_images {self.total_images}: must be positive")
         if not 0 <= self.seed < 2**32:  # randomness keys are 32-bit words

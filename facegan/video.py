@@ -10,7 +10,7 @@ from typing import Any
 
 from facegan.config import UsageError, choose
 from facegan.files import replaced
-from facegan.images import Pixels
+from facegan.images import Pixels, rgb
 
 # suffix -> codec, pixel format, options of the codec, options of the file
 _FORMATS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
@@ -25,7 +25,7 @@ def check_film_path(path: Path) -> None:
 
 
 def write_film(path: Path, frames: Iterable[Pixels], *, fps: int, description: str = "") -> int:
-    """Writes uint8 frames [H, W, 3] and returns how many there were.
+    """Writes uint8 frames [H, W, C], grey, RGB or RGBA (over white), and returns how many there were.
 
     Raises:
         UsageError: unknown suffix, PyAV is missing, no frames or none a second, or an odd width or
@@ -50,7 +50,7 @@ def write_film(path: Path, frames: Iterable[Pixels], *, fps: int, description: s
         stream: Any = container.add_stream(codec, rate=Fraction(fps), options=codec_options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         for pixels in chain([first], remaining):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(rgb(pixels), format="rgb24")):
                 container.mux(packet)
             written += 1
         for packet in stream.encode():

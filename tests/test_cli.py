@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 
 import facegan
-from facegan import __version__, cli
+from facegan import __version__, cli, models
 from facegan.checkpoint import checkpoints, load
 from facegan.synthesis import Sampler
 from facegan.training.run_folder import RunFolder
@@ -121,6 +122,17 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
             ["train", "--out", "x", "--preset", "dcgan-64", "--set", "loss.name=wgan"],
             "did you mean 'wgan-gp'",
         ),
+        (
+            ["generate", "--label", "glasses=yes"],
+            "label 'glasses=yes': this model was trained without labels",
+        ),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--init", ""], "--init needs a model's name"),
+        (
+            ["train", "--out", "x", "--resume", "--init", "dcgan-64"],
+            "--init needs a model's name, and a new run",
+        ),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--init", "dcgn-64"], "did you mean 'dcgan-64'"),
+        (["train", "--out", "x", "--preset", "dcgan-64", "--init", "x" * 5000], "File name too long"),
         (["generate", "--noise", "pink"], "one of const, random, none"),
         (["generate", "--psi", "nan"], "psi nan"),
         (["train", "--preset", "dcgan-64"], "--out"),
@@ -352,3 +364,32 @@ def test_a_killed_run_resumed_in_a_new_process_is_bit_equal_in_bfloat16(
     for network in ("G", "D", "G_ema"):
         assert all(torch.equal(whole[network][name], killed[network][name]) for name in whole[network])
     assert whole["images_seen"] == killed["images_seen"] == 1600
+
+
+def test_labels_and_first_weights_by_words(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """train with data.labels, generate --label, train --init: what arrives is what was asked for."""
+    folder = shutil.copytree(picture_folder, tmp_path / "labelled")
+    lines = [{"file_name": f"{n:02d}.png", "hat": ("cap", "fez")[n % 2]} for n in range(24)]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    few = [*TINY, "batch=8", "micro_batch=8", "data.labels=hat"]
+    run = ["train", "--preset", "dcgan-32", "--data", str(folder), *settings(*few), "--device", "cpu"]
+    assert cli.run([*run, "--out", str(tmp_path / "a")]) == 0
+    assert cli.run([*run, "--out", str(tmp_path / "b"), "--init", str(tmp_path / "a")]) == 0
+    assert json.loads((tmp_path / "b" / "transfer.json").read_text())["fresh"] == []
+    made = {}
+    for label in ("hat=cap", "hat=fez"):
+        out = tmp_path / label
+        arguments = ["--model", str(tmp_path / "a"), "--label", label, "--out", str(out), "--seeds", "3"]
+        assert cli.run(["generate", *arguments]) == 0
+        assert cli.run(["generate", *arguments, "--grid"]) == 0
+        expected = Sampler(models.load(str(tmp_path / "a"))).sample([3], 0.7, label=label)[0]
+        for name in ("seed0003.png", "grid.png"):
+            assert np.array_equal(np.asarray(Image.open(out / name)), expected)
+        made[label] = expected.tobytes()
+    assert made["hat=cap"] != made["hat=fez"]
+    capsys.readouterr()
+    assert "no picture has such a label" in one_line(
+        capsys, [*run[:-2], "--out", "x", "--set", "data.labels=hut"]
+    )

@@ -16,6 +16,7 @@ from states import flat
 from torch import Tensor
 
 from facegan.data import Dataset, open_dataset
+from facegan.labels import Attribute, LabelSpace
 from facegan.presets import Run
 from facegan.training import compiled
 from facegan.training.compiled import Mismatch, compiled_forms, require_equal
@@ -161,6 +162,20 @@ def test_a_cpu_does_not_compile_unless_asked(run: Run) -> None:
     assert settled(run).compile == "yes"
 
 
+@pytest.mark.parametrize("name", ["discriminate", "judge"])
+def test_networks_with_labels_and_frozen_layers_are_tested_as_well(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    labels = LabelSpace((Attribute("hat", ("cap", "fez")),))
+    run = replace(run, model=replace(run.model, labels=labels), init="some", freeze_d=2)  # type: ignore[type-var]
+    stand_in(monkeypatch, synthesis=lambda form: form)
+    assert compiled_forms(new_state(run), run, pytest.fail) is not None
+    stand_in(monkeypatch, **{name: lambda form: lambda image, label: form(image, label * 0)})
+    said: list[str] = []
+    assert compiled_forms(new_state(run), run, said.append) is None
+    assert "differ" in said[0]
+
+
 def test_the_test_changes_no_state(tiny_run_config: Run) -> None:
     """DCGAN's BatchNorm would keep statistics of it."""
     run = replace(tiny_run_config, micro_batch=16)
@@ -183,11 +198,14 @@ def compiled_state(run: Run, backend: str) -> TrainState:
 @pytest.mark.filterwarnings("ignore")  # the compiler's, of its own code
 @pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_compiled_steps_are_eager_steps(run: Run, dataset: Dataset, backend: str) -> None:
-    """With R1, path length and mixing; in two parts as well, where D's fakes have no graph."""
+def test_compiled_steps_are_eager_steps(
+    run: Run, dataset: Dataset, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With R1, path length, mixing; in two parts and with labels too, where D's fakes have no graph."""
     main_only = replace(run.loss, r1_gamma=0.0, path_length_weight=0.0)  # type: ignore[type-var]
-    for micro_batch in (8, 4):
-        run = replace(run, micro_batch=micro_batch)
+    for micro_batch, labels in ((8, LabelSpace()), (4, LabelSpace((Attribute("class", ("a", "b")),)))):
+        run = replace(run, micro_batch=micro_batch, model=replace(run.model, labels=labels))  # type: ignore[type-var]
+        monkeypatch.setattr(Dataset, "label_vectors", lambda self, space, numbers: torch.eye(2)[numbers % 2])
         eager, fast = new_state(run), compiled_state(run, backend)
         require_equal(fast, run, fast.forms)
         for loss in (run.loss, run.loss, main_only):  # the last leaves the main phases' gradients

@@ -295,6 +295,11 @@ def test_broken_picture_is_skipped_with_its_reason_and_the_rest_is_used(
     assert shades(data.pictures(range(5))) == [0, 40, 120, 160, 200]
 
 
+def test_celeba_s_window_is_no_rectangle(folder: Path, opened: Open) -> None:
+    with pytest.raises(UsageError, match="crop celeba: it cuts squares, and 10x8 pixels are asked for"):
+        opened(folder, crop="celeba", resolution=(10, 8))
+
+
 def test_picture_of_the_wrong_size_for_celeba_is_skipped_with_its_reason(folder: Path, opened: Open) -> None:
     Image.new("RGB", (178, 218)).save(folder / "aligned.png")
     data = opened(folder, crop="celeba")

@@ -197,6 +197,9 @@ def test_wrong_shapes_are_refused_with_both_shapes() -> None:
         {"z_dim": 0},
         {"g_base_channels": 5000},
         {"resolution": 128, "d_base_channels": 512},
+        {"base": (1, 4)},
+        {"base": (4, 9)},
+        {"base": (8, 8), "z_dim": 1024, "g_base_channels": 256},
     ],
 )
 def test_impossible_configs_are_refused(wrong: dict[str, int]) -> None:

@@ -105,6 +105,15 @@ def test_with_all_parts_the_resumed_state_is_bit_equal(tiny_run_config: Run) -> 
     assert sorted(parts) == PARTS
 
 
+def test_a_checkpoint_from_before_its_memory_had_that_name_is_read(tiny_run_config: Run) -> None:
+    state, fresh = new_state(tiny_run_config), new_state(replace(tiny_run_config, seed=1))
+    state.memory["path_length"] = torch.tensor(3.0)
+    parts = state.parts()
+    parts["loss"] = parts.pop("memory")
+    fresh.load_parts(parts)
+    assert differing(fresh.parts(), state.parts()) == []
+
+
 def test_a_checkpoint_without_a_part_is_refused_by_name(tiny_run_config: Run) -> None:
     parts = new_state(tiny_run_config).parts()
     del parts["optimizer_D"]

@@ -68,7 +68,7 @@ def warp(x: Tensor, matrix: Tensor) -> Tensor:
 
     Differs: the fine picture is reflected, not the picture before it is doubled, so that no margin depends on
     the matrix. sym6 is not quite symmetric: what is shown from beyond the borders differs by 0.02 (rms) in
-    [-1, 1], the rest not at all. Positions are measured from the filter's centroid, tap 5.098, not from a tap.
+    [-1, 1], the rest not at all. Positions count from the filter's centroid, tap 5.098, not from a tap.
     """
     height, width = x.shape[2:]
     fine = up(x)

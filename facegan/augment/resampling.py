@@ -5,7 +5,7 @@
 sym6 is the low-pass filter of an orthogonal wavelet with 6 vanishing moments: h is orthonormal to itself
 moved by 2, 4 ..., so D U = 1 with U[n, m] = sqrt(2) h[n - 2m] and D = U^T / 2. Pixel m has its centre at
 place 2m + CENTER of the fine line. Karras et al. 2020, arXiv 2006.06676, app. B. As dense matrices both are
-four matrix products a channel, whose cost grows with the cube of the side: small beside D at 64 px, not at 1024.
+four matrix products a channel, whose cost grows with the cube of the side: small at 64 px, not at 1024.
 
 Outside its borders a picture goes on as its reflection about the outermost pixels' centres.
 """

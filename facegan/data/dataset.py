@@ -157,6 +157,8 @@ def open_dataset(
     path = STARTER_PATH if config.path == STARTER else Path(config.path)
     source = open_source(path)
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    if config.crop == "celeba" and height != width:
+        raise UsageError(f"crop celeba: it cuts squares, and {height}x{width} pixels are asked for")
     shape = (channels, height, width)
     store: _Store
     with warnings.catch_warnings():

@@ -19,12 +19,26 @@ from facegan.config import UsageError
 NOISE_MODES = ("const", "random", "none")
 
 
-class Generator(nn.Module, ABC):
-    """image = synthesis(mapping(z)).
+class Network(nn.Module, ABC):
+    """What both players are. `label_dim` is the length of a label (labels.LabelSpace), 0: it knows none.
 
     `compute_dtype` is the precision of the convolutions (float32 or bfloat16); weights stay float32.
+    """
+
+    def __init__(self, *, label_dim: int, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.label_dim, self.image_shape = label_dim, image_shape  # [C, H, W]
+        self.compute_dtype = torch.float32
+
+    def label_axes(self) -> dict[str, tuple[int, int]]:
+        """Weights in which each value of a label has a slice of its own: (axis, slices before the first)."""
+        return {"map.embed.weight": (1, 0)}
+
+
+class Generator(Network):
+    """image = synthesis(mapping(z)).
+
     `w_avg` [w_dim] is the mean of w, towards which truncation pulls.
-    `label_dim` is the length of a label (labels.LabelSpace), 0 for a generator that knows none.
     """
 
     w_avg: Tensor
@@ -33,10 +47,8 @@ class Generator(nn.Module, ABC):
     def __init__(
         self, *, z_dim: int, w_dim: int, num_ws: int, label_dim: int, image_shape: tuple[int, int, int]
     ) -> None:
-        super().__init__()
-        self.z_dim, self.w_dim, self.num_ws, self.label_dim = z_dim, w_dim, num_ws, label_dim
-        self.image_shape = image_shape  # [C, H, W]
-        self.compute_dtype = torch.float32
+        super().__init__(label_dim=label_dim, image_shape=image_shape)
+        self.z_dim, self.w_dim, self.num_ws = z_dim, w_dim, num_ws
 
     @abstractmethod
     def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -80,13 +92,8 @@ class Generator(nn.Module, ABC):
         return self.synthesis(self.mapping(z, label))
 
 
-class Discriminator(nn.Module, ABC):
+class Discriminator(Network):
     """image [N, C, H, W] in [-1, 1], label [N, label_dim] -> logits [N], float32; high means real."""
-
-    def __init__(self, *, label_dim: int, image_shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.label_dim, self.image_shape = label_dim, image_shape
-        self.compute_dtype = torch.float32
 
     @abstractmethod
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
@@ -101,10 +108,10 @@ def picture_size(resolution: int, base: tuple[int, int]) -> tuple[int, int]:
     """Height and width of pictures that begin as a map of `base` pixels where square ones begin with 4x4.
 
     Raises:
-        UsageError: a side of the base is not 1 to 16.
+        UsageError: a side of the base is not 2 to 8.
     """
-    if len(base) != 2 or not all(1 <= side <= 16 for side in base):
-        raise UsageError(f"base {'x'.join(map(str, base))}: height and width of the first map, each 1 to 16")
+    if len(base) != 2 or not all(2 <= side <= 8 for side in base):
+        raise UsageError(f"base {'x'.join(map(str, base))}: height and width of the first map, each 2 to 8")
     height, width = base
     return height * resolution // 4, width * resolution // 4
 

@@ -34,7 +34,8 @@ from facegan.networks.base import Discriminator, Generator, picture_size, requir
 
 WEIGHT_STD = 0.02  # sec. 4
 LEAKY_SLOPE = 0.2  # sec. 4
-MAX_CHANNELS = 2048  # bounds what a model file can make us allocate
+MAX_CHANNELS = 2048  # with the next, bounds what a model file can make us allocate
+MAX_FIRST_WEIGHTS = 2**26  # of G's first layer
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ class DCGANConfig:
         if widest > MAX_CHANNELS:
             raise UsageError(
                 f"{widest} channels at 4x4 pixels: at most {MAX_CHANNELS}; use fewer base channels"
+            )
+
+        first = (self.z_dim + self.labels.dim) * widest * self.base[0] * self.base[1]
+        if first > MAX_FIRST_WEIGHTS:
+            raise UsageError(
+                f"{first:,} weights in the first layer: at most {MAX_FIRST_WEIGHTS:,}; fewer base channels"
             )
 
     @property
@@ -214,6 +221,10 @@ class DCGANGenerator(Generator):
         require_label(label, self.label_dim)
         return (z if label is None else torch.cat([z, label], dim=1))[:, None, :]
 
+    def label_axes(self) -> dict[str, tuple[int, int]]:
+        """The first layer has them after z."""
+        return {"first.weight": (0, self.z_dim)}
+
     def centre(self, label: Tensor | None = None) -> Tensor:
         """0 for z, and the label as it is [N, 1, w_dim]."""
         return self.w_avg if label is None else self.mapping(label.new_zeros(len(label), self.z_dim), label)
@@ -242,6 +253,10 @@ class DCGANDiscriminator(Discriminator):
         self.norms = nn.ModuleList(_d_norm(config.d_norm, width) for width in widths[1:])
         # one logit, and one more for each value of a label
         self.last = Conv4(widths[-1], 1 + self.label_dim, stride=1, base=config.base)
+
+    def label_axes(self) -> dict[str, tuple[int, int]]:
+        """The last layer has them after the logit."""
+        return {"last.weight": (0, 1)}
 
     def layers_from_image(self) -> list[nn.Module]:
         """Each convolution with its norm; all but the last."""

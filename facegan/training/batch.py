@@ -34,12 +34,12 @@ class TrainingBatch:
         pixels = dataset.pictures(numbers).to(state.device)
         self.real = to_float(pixels).contiguous(memory_format=torch.channels_last)
         self._labels: dict[Kind, Tensor | None] = {"real": None, "fake": None}
-        if space := run.model.labels.attributes and run.model.labels:
-            drawn = torch.randint(len(dataset.names), [run.batch], **self._random(Purpose.LABEL)).cpu()
-            self._labels = {
-                "real": dataset.label_vectors(space, numbers).to(state.device),
-                "fake": self._mine(dataset.label_vectors(space, drawn).to(state.device)),
-            }
+        if run.model.labels.dim:
+            random = torch_generator(run.seed, first, Purpose.LABEL)  # on the CPU, where labels are
+            drawn = torch.randint(len(dataset.names), [run.batch], generator=random)
+            self._all_fake_labels = dataset.label_vectors(run.model.labels, drawn).to(state.device)
+            self._labels["real"] = dataset.label_vectors(run.model.labels, numbers).to(state.device)
+            self._labels["fake"] = self._mine(self._all_fake_labels)
         self.player: Player = "D"  # whose phase it is
         self._keep_fake = run.micro_batch == run.batch
         self._mixing = run.loss.mixing
@@ -93,18 +93,19 @@ class TrainingBatch:
     def path(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """w [n, L, W] of fresh latents, their images [n, C, H, W], and normal noise like the images.
 
-        With labels, those of the first fakes.
+        With labels, those of the batch's first fakes.
         """
         generator, random = self._state.generator, self._random(Purpose.PATH)
         parts = self._of // len(self._rows)
+        mine = slice(self._part * count, (self._part + 1) * count)
 
         def drawn(*shape: int) -> Tensor:
             """This part's of what is drawn for all; a copy, so that the rest is not kept with the graph."""
             numbers = torch.randn(count * parts, *shape, **random)
-            return numbers if parts == 1 else numbers[self._part * count : (self._part + 1) * count].clone()
+            return numbers if parts == 1 else numbers[mine].clone()
 
-        label = self._labels["fake"]
-        w = generator.mapping(drawn(generator.z_dim), None if label is None else label[:count])
+        label = self._all_fake_labels[mine] if generator.label_dim else None
+        w = generator.mapping(drawn(generator.z_dim), label)
         image = generator.synthesis(w, [drawn(*shape) for shape in generator.noise_shapes()])
         return w, image, drawn(*image.shape[1:])
 

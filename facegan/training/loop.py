@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -30,7 +30,6 @@ from facegan.config import UsageError, differences
 from facegan.data import Dataset, open_dataset
 from facegan.files import require_writable
 from facegan.images import grid
-from facegan.labels import label_space
 from facegan.losses import Phase
 from facegan.models import Model
 from facegan.models import save as save_model
@@ -41,11 +40,12 @@ from facegan.synthesis import Sampler
 from facegan.training.batch import TrainingBatch
 from facegan.training.compiled import compiled_forms
 from facegan.training.ema import calibrated, ema_beta, update_ema
+from facegan.training.labels import data_identity, labelled
 from facegan.training.memory import fitted
 from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state, settled, trainable
-from facegan.training.transfer import transfer
+from facegan.training.transfer import transfer, weights_of
 from facegan.training.yardstick import Yardstick
 
 SAMPLE_SEEDS = range(64)
@@ -183,22 +183,27 @@ def train(
         if reporter:
             reporter.data(done, total)
 
+    # before the work begins: what is asked for may be missing
+    given = weights_of(run.init) if run.init and not (resume and checkpoints(folder.checkpoints)) else None
     network = None
-    if run.measure.every_images:  # before the work begins: its weights may be missing
+    if run.measure.every_images:
         network = extractor(run.measure.features, device=choose_device(run.device))
     dataset = open_dataset(
         run.data, resolution=run.model.image_shape[1:], channels=run.model.channels, progress=read
     )
-    run = fitted(_labelled(run, dataset, warn), dataset, warn)
+    run = fitted(labelled(run, dataset, warn), dataset, warn)
     yardstick = None if network is None else Yardstick(run, folder, dataset, network, read)
     state = new_state(run)
-    if run.init and not (resume and checkpoints(folder.checkpoints)):
-        warn(transfer(run.init, state))
+    taken = None if given is None else transfer(given, state)
+    if taken is not None and taken.fresh:
+        warn(taken.as_text())
     with folder.locked():
         if not resume:
             folder.require_new()  # once more: it took a while until here
         if resume:
-            _load_newest(state, folder, dataset, force=force, reporter=reporter)
+            _load_newest(state, folder, data_identity(dataset, run), force=force, reporter=reporter)
+            if isinstance(run.augment, Ada) and not run.augment.full_images:
+                state.memory["augment_p"].fill_(run.augment.p_start)  # which does not follow the past
         if run.compile == "yes":
             state.compiled = compiled_forms(state, run, warn)
             run = replace(run, compile="no") if state.compiled is None else run
@@ -206,6 +211,8 @@ def train(
             folder.resumed(run, state.images_seen)
         else:
             folder.start(run)
+        if taken is not None:
+            folder.write_transfer(asdict(taken))
         skipped = folder.write_skipped(dataset.skipped)
         if reporter:
             reporter.start(run, dataset, state.images_seen, stop_after_seconds)
@@ -216,22 +223,17 @@ def train(
     return Result(state.images_seen, state.images_seen >= run.total_images)
 
 
-def _labelled(run: Run, dataset: Dataset, warn: Callable[[str], None]) -> Run:
-    """The run, its model's labels read from the data where it asks for some and has none yet."""
-    if not run.data.labels or run.model.labels.attributes:
-        return run
-    space = label_space(run.data.labels, dataset.labels)
-    for name, missing in space.missing().items():
-        warn(f"{missing:,} of {len(dataset.names):,} pictures have no label {name}: it is left open for them")
-    return replace(run, model=replace(run.model, labels=space))
-
-
 def _ignore(message: str) -> None:
     pass
 
 
 def _load_newest(
-    state: TrainState, folder: RunFolder, dataset: Dataset, *, force: bool, reporter: Reporter | None
+    state: TrainState,
+    folder: RunFolder,
+    identity: dict[str, str | int],
+    *,
+    force: bool,
+    reporter: Reporter | None,
 ) -> None:
     parts = folder.newest_checkpoint(warn=reporter.warn if reporter else _ignore)
     if parts is None:
@@ -239,7 +241,7 @@ def _load_newest(
             reporter.warn("no checkpoint yet: starting from the beginning")
         return
     stored = parts.get("data")
-    changed = differences(stored if isinstance(stored, dict) else {}, dataset.identity())
+    changed = differences(stored if isinstance(stored, dict) else {}, identity)
     if changed and not force:
         raise UsageError(
             f"{folder.path}: --resume with other data ({'; '.join(changed)}); --force accepts it"
@@ -260,7 +262,7 @@ class _Stretch:
         yardstick: Yardstick | None,
     ) -> None:
         self.run, self.folder, self.dataset, self.state, self.reporter = run, folder, dataset, state, reporter
-        self._yardstick = yardstick
+        self._yardstick, self._identity = yardstick, data_identity(dataset, run)
         self._averaged_at = -1
         # what a checkpoint was written of has all else: a resume that takes no step writes nothing
         self._checkpointed_at = self._sampled_at = state.images_seen if folder.model_path.exists() else -1
@@ -315,7 +317,7 @@ class _Stretch:
         if self._checkpointed_at == self.state.images_seen:
             return
         save_model(self.folder.model_path, self._average_model())
-        parts = self.state.parts() | {"data": self.dataset.identity()}
+        parts = self.state.parts() | {"data": self._identity}
         path = self.folder.save_checkpoint(parts, self.run.intervals.keep_checkpoint_images)
         self._checkpointed_at = self.state.images_seen
         if self.reporter:

@@ -7,6 +7,7 @@ best.safetensors       the EMA generator of the smallest distance so far, where 
 samples/*.jpg          grids of the EMA generator at fixed seeds
 losses.png             the loss curves
 checkpoints/*.pt       everything a resume needs
+transfer.json          what a run with init took of the other model, and what is fresh
 skipped.jsonl          the pictures that were left out, with the reason; missing where there are none
 model.safetensors      the newest EMA generator
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -61,7 +63,10 @@ class RunFolder:
 
     def write_config(self, run: Run) -> None:
         """Writes run.json."""
-        write_text(self._config_path, json.dumps(to_json(run), indent=2) + "\n")
+        text = json.dumps(to_json(run), indent=2)
+        # lists of numbers on one line: a label space has thousands
+        text = re.sub(r"\[\s+([^][{}\"]*?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
+        write_text(self._config_path, text + "\n")
 
     def read_config(self) -> Run:
         """The run's config.
@@ -96,9 +101,16 @@ class RunFolder:
     def require_same(self, run: Run, *, force: bool) -> None:
         """Raises UsageError, with the differences, where the stored config is not this one.
 
-        force: only the networks must be the same.
+        force: only the networks must be the same, and what decided on them when the run began.
         """
         stored = self.read_config()
+        began, begins = ((each.data.labels, each.init, each.freeze_d) for each in (stored, run))
+        for name, before, after in zip(("data.labels", "init", "freeze_d"), began, begins, strict=True):
+            if before != after:
+                raise UsageError(
+                    f"{self.path}: --resume with another {name} ({before!r} -> {after!r}), which is settled "
+                    "when a run begins; start a new run with another --out"
+                )
         reshaped = differences(to_json(stored.model), to_json(run.model))
         if reshaped:
             raise UsageError(
@@ -124,6 +136,12 @@ class RunFolder:
         checkpoint.prune(self.checkpoints, KEEP_NEWEST, run.intervals.keep_checkpoint_images)
         for folder in (self.path, self.checkpoints, self.samples):
             clear_partial(folder)
+
+    def write_transfer(self, taken: dict[str, Any]) -> Path:
+        """Writes what came of a transfer, and returns where."""
+        path = self.path / "transfer.json"
+        write_text(path, json.dumps(taken, indent=2) + "\n")
+        return path
 
     def write_skipped(self, skipped: dict[str, str]) -> Path | None:
         """Writes which pictures were left out and why, one a line; returns where, None if there are none."""

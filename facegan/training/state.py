@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from facegan.augment import Ada
 from facegan.checkpoint import Parts
 from facegan.config import MAX_INT, UsageError
 from facegan.data.dataset import STARTER
+from facegan.labels import LabelSpace
 from facegan.losses import Player, lazy_interval
 from facegan.models import shipped
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
@@ -45,6 +47,7 @@ class TrainState:
     discriminator: Discriminator
     average: Generator
     optimizers: dict[Player, torch.optim.Adam]
+    labels: LabelSpace = field(default_factory=LabelSpace)  # that both know
     images_seen: int = 0
     memory: dict[str, Tensor] = field(default_factory=dict)  # numbers that loss and augmentation keep
     log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
@@ -96,7 +99,7 @@ class TrainState:
                 network.load_state_dict(parts[player])
                 _load_adam(self.optimizers[player], parts[f"optimizer_{player}"])
             self.average.load_state_dict(parts["G_ema"])
-            memory = parts["memory"]
+            memory = parts["memory"] if "memory" in parts else parts["loss"]  # as it was called
             images_seen, steps, sums = parts["images_seen"], parts["log"]["steps"], parts["log"]["sums"]
             if not (isinstance(images_seen, int) and 0 <= images_seen < MAX_INT):
                 raise ValueError(f"images_seen is {str(images_seen)[:40]}")
@@ -126,9 +129,7 @@ def settled(run: Run) -> Run:
     compile_: Compile = run.compile
     if compile_ == "auto":
         compile_ = "yes" if device.type == "cuda" else "no"  # on a CPU it costs minutes and gains little
-    init = (
-        str(Path(run.init).resolve()) if Path(run.init).exists() and run.init not in shipped() else run.init
-    )
+    is_path = run.init not in shipped() and os.path.exists(run.init)
     data = replace(run.data, path=path)
     return replace(
         run,
@@ -136,7 +137,7 @@ def settled(run: Run) -> Run:
         precision=precision,
         compile=compile_,
         data=data,
-        init=init if run.init else "",
+        init=os.path.abspath(run.init) if is_path else run.init,
     )
 
 
@@ -162,7 +163,7 @@ def new_state(run: Run) -> TrainState:
         "G": _adam(generator, run.optimizer, device, lazy_interval(phases, "G")),
         "D": _adam(discriminator, run.optimizer, device, lazy_interval(phases, "D")),
     }
-    state = TrainState(generator, discriminator, average, optimizers)
+    state = TrainState(generator, discriminator, average, optimizers, run.model.labels)
     if isinstance(run.augment, Ada):
         state.memory["augment_p"] = torch.tensor(run.augment.p_start, device=device)
     return state

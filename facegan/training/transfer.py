@@ -1,77 +1,150 @@
 """Transfer: a run that starts from another model's weights, as far as they fit its networks.
 
-A run folder gives G's running mean and D of its newest checkpoint; a model file what it holds. A tensor is
-taken where name and shape agree, so a model of half the resolution gives all but the new blocks.
+A run folder gives G's running mean and D of its newest checkpoint, a model file what it holds. A tensor is
+taken where name and shape agree: a model of half the resolution, as wide at every resolution, gives all but
+the new blocks. Weights that belong to values of labels go by the names of attribute and value.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from facegan.config import UsageError
-from facegan.models import find, read_tensors
+from facegan.labels import LabelSpace
+from facegan.models import find, read_header, read_tensors, shipped
+from facegan.networks import Discriminator, Generator
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState
 
-Tensors = dict[str, Tensor]
+MIN_SHARE = 0.05  # of G's weights: below it, nothing of the other model is left
 _SHOWN = 8  # names in a message
 
 
-def transfer(name: str, state: TrainState) -> str:
-    """Gives both networks what fits of the model of that name; returns a line that says what did not.
+@dataclass(frozen=True)
+class Weights:
+    """Another model's: tensors by name, and what the values of its labels are called."""
 
-    Raises:
-        UsageError: no such model, or nothing of its generator fits.
-    """
-    generator, discriminator = weights_of(name)
-    missed = [f"G.{key}" for key in _take(state.generator, generator)]
-    if len(missed) == len(state.generator.state_dict()):
-        raise UsageError(
-            f"init {name!r}: none of its generator's weights has the name and shape of a new one's"
-        )
-    _take(state.average, generator)
-    missed += [f"D.{key}" for key in _take(state.discriminator, discriminator)]
-    if not missed:
-        return f"all weights are those of {name}"
-    if not discriminator:
-        missed = [key for key in missed if key.startswith("G.")]
-        missed.append("all of D, which that file does not hold")
-    more = f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
-    return f"weights are those of {name}; fresh are {', '.join(missed[:_SHOWN])}{more}"
+    name: str
+    generator: dict[str, Tensor]
+    discriminator: dict[str, Tensor]  # empty where a file does not hold it
+    labels: LabelSpace
 
 
-def weights_of(name: str) -> tuple[Tensors, Tensors]:
-    """The generator's and the discriminator's tensors; the latter may be none.
+@dataclass(frozen=True)
+class Transfer:
+    """What came of it: the shares of G's and D's numbers that were taken, and the names of what is fresh."""
+
+    init: str
+    g_share: float
+    d_share: float
+    fresh: list[str]
+
+    def as_text(self) -> str:
+        """One line."""
+        taken = f"{self.init} gives {self.g_share:.0%} of G's weights and {self.d_share:.0%} of D's"
+        if not self.fresh:
+            return taken
+        more = f" and {len(self.fresh) - _SHOWN} more" if len(self.fresh) > _SHOWN else ""
+        return f"{taken}; fresh are {', '.join(self.fresh[:_SHOWN])}{more}"
+
+
+def weights_of(name: str) -> Weights:
+    """The weights behind a model's name.
 
     Raises:
         UsageError: no such model, or it cannot be read.
     """
     folder = RunFolder(Path(name))
-    parts = folder.newest_checkpoint(warn=lambda _: None) if folder.exists() else None
-    if parts is not None:
-        try:
-            return dict(parts["G_ema"]), dict(parts["D"])
-        except (KeyError, TypeError, ValueError):
-            raise UsageError(f"init {name!r}: its newest checkpoint is not one of facegan's") from None
-    tensors = read_tensors(find(name))
-    return _named("G.", tensors), _named("D.", tensors)
+    if name not in shipped() and os.path.isdir(folder.checkpoints):
+        parts = folder.newest_checkpoint(warn=lambda _: None)
+        if parts is not None:
+            generator, discriminator = (_checked(name, parts.get(part)) for part in ("G_ema", "D"))
+            return Weights(name, generator, discriminator, folder.read_config().model.labels)
+    path = find(name)
+    tensors, (config, _) = read_tensors(path), read_header(path)
+    return Weights(name, _named("G.", tensors), _named("D.", tensors), config.labels)
 
 
-def _named(start: str, tensors: Tensors) -> Tensors:
-    return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+def transfer(weights: Weights, state: TrainState) -> Transfer:
+    """Gives both networks and G's running mean what fits.
+
+    Raises:
+        UsageError: hardly anything of the generator fits, or a layer of D that is to stay as it came is new.
+    """
+    columns = _columns(weights.labels, state)
+    g_share, fresh_g = _take(state.generator, weights.generator, columns)
+    _take(state.average, weights.generator, columns)
+    d_share, fresh_d = _take(state.discriminator, weights.discriminator, columns)
+    if g_share < MIN_SHARE:
+        raise UsageError(
+            f"init {weights.name!r}: {g_share:.1%} of its generator has the new one's names and shapes, "
+            f"less than {MIN_SHARE:.0%}: use the same architecture and widths"
+        )
+    for name, parameter in state.discriminator.named_parameters():
+        if name in fresh_d and not parameter.requires_grad:
+            raise UsageError(
+                f"freeze_d: {weights.name!r} has no D.{name} to be kept; freeze fewer layers, or none with a "
+                "file that holds no D or another resolution"
+            )
+    fresh = [*(f"G.{name}" for name in fresh_g), *(f"D.{name}" for name in fresh_d)]
+    return Transfer(weights.name, g_share, d_share, fresh)
+
+
+def _columns(given: LabelSpace, state: TrainState) -> list[int | None]:
+    """For each value of the new labels, the number of the same attribute's value of that name in the old."""
+    names = {pair: number for number, pair in enumerate(_pairs(given))}
+    return [names.get(pair) for pair in _pairs(state.labels)]
+
+
+def _pairs(space: LabelSpace) -> list[tuple[str, str]]:
+    return [(attribute.name, value) for attribute in space.attributes for value in attribute.values]
 
 
 @torch.no_grad()
-def _take(network: nn.Module, tensors: Tensors) -> list[str]:
-    """Copies what fits into the network's own tensors; returns the names of those that got nothing."""
-    missed = []
-    for key, own in network.state_dict().items():
-        given = tensors.get(key)
-        if given is None or given.shape != own.shape or given.is_floating_point() != own.is_floating_point():
-            missed.append(key)
+def _take(
+    network: Generator | Discriminator, tensors: dict[str, Tensor], columns: Sequence[int | None]
+) -> tuple[float, list[str]]:
+    """Copies what fits; returns the share of the network's numbers, and the names that did not get all."""
+    fresh, taken, total = [], 0, 0
+    for name, own in network.state_dict().items():
+        total += own.numel()
+        given = tensors.get(name)
+        axis, offset = network.label_axes().get(name, (None, 0))
+        if given is None or given.is_floating_point() != own.is_floating_point() or given.ndim != own.ndim:
+            fresh.append(name)
+        elif axis is not None:
+            parts = [*((n, n) for n in range(offset)), *((offset + n, c) for n, c in enumerate(columns))]
+            rows = [(n, c if n < offset else offset + c) for n, c in parts if c is not None]
+            if own.select(axis, 0).shape != given.select(axis, 0).shape:
+                rows = []
+            for number, column in rows:
+                own.select(axis, number).copy_(given.select(axis, column))
+            taken += len(rows) * own.select(axis, 0).numel()
+            fresh += [name] * (len(rows) < own.shape[axis])
+        elif given.shape != own.shape:
+            fresh.append(name)
         else:
             own.copy_(given)
-    return missed
+            taken += own.numel()
+    return taken / total, fresh
+
+
+def _named(start: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+
+
+def _checked(name: str, part: Any) -> dict[str, Tensor]:
+    """A checkpoint's part as tensors by name."""
+    good = isinstance(part, dict) and all(
+        isinstance(value, Tensor) and value.isfinite().all() for value in part.values()
+    )
+    if not good:
+        raise UsageError(f"init {name!r}: its newest checkpoint holds no usable weights")
+    return dict(part)

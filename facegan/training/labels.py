@@ -1,0 +1,42 @@
+"""The labels of a run: read from its data when it begins, checked whenever it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from facegan.config import UsageError
+from facegan.data import Dataset
+from facegan.labels import label_space
+from facegan.presets import Run
+
+
+def labelled(run: Run, dataset: Dataset, warn: Callable[[str], None]) -> Run:
+    """The run, its model's labels read from the data where it asks for some and has none yet.
+
+    Raises:
+        UsageError: the data lacks one of the labels altogether.
+    """
+    if run.data.labels and not run.model.labels.dim:
+        labels = label_space(run.data.labels, dataset.labels)
+        run = replace(run, model=replace(run.model, labels=labels))
+    space = run.model.labels
+    if space.dim:
+        count = len(dataset.names)
+        for name, missing in space.unknown(space.encode(dataset.labels)).items():
+            if missing == count:
+                raise UsageError(
+                    f"{dataset.name}: none of its pictures has a label {name} that the model knows"
+                )
+            if missing:
+                warn(f"{missing:,} of {count:,} pictures have no label {name}: it is left open for them")
+    return run
+
+
+def data_identity(dataset: Dataset, run: Run) -> dict[str, str | int]:
+    """What a checkpoint remembers of the data; its labels too, where the model learns them."""
+    if not run.model.labels.dim:
+        return dataset.identity()
+    vectors = run.model.labels.encode(dataset.labels)
+    return dataset.identity() | {"labels": hashlib.sha256(vectors.tobytes()).hexdigest()[:24]}
