@@ -25,7 +25,7 @@ RANKS = {
     "demo": 6, "terminal": 6,
     "cli": 7, "__main__": 8,
 }  # fmt: skip
-ARCHITECTURES = {"networks.dcgan", "networks.stylegan2"}
+ARCHITECTURES = {"networks.dcgan", "networks.stylegan", "networks.stylegan2"}
 OFF_LIMITS = {"synthesis": {"training", "losses", "augment"}, "output": {"training", "losses", "augment"}}
 
 

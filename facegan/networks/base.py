@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,14 @@ from torch import Tensor, nn
 from facegan.config import UsageError
 
 NOISE_MODES = ("const", "random", "none")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a network has grown: its resolution, and how far that has faded in, from 0 to 1."""
+
+    resolution: int
+    alpha: float = 1.0
 
 
 class Network(nn.Module, ABC):
@@ -55,8 +64,10 @@ class Generator(Network):
         """z [N, z_dim], label [N, label_dim] where it knows labels -> w [N, num_ws, w_dim]."""
 
     @abstractmethod
-    def synthesis(self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: object = None) -> Tensor:
-        """w [N, num_ws, w_dim] -> image [N, C, H, W], float32.
+    def synthesis(
+        self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: Stage | None = None
+    ) -> Tensor:
+        """w [N, num_ws, w_dim] -> image [N, C, H, W], float32; of a network that grows at that stage.
 
         noise: "const", "random", "none", or one map [N, 1, H, W] for each of `noise_shapes()`.
         """

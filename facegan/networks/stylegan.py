@@ -1,0 +1,359 @@
+"""StyleGAN (Karras et al. 2019, arXiv 1812.04948), and its growing (Karras et al. 2018, arXiv 1710.10196).
+
+    z --normalise--> 8 x Dense lrelu --> w, one for each layer                            mapping
+    const 4x4 -> [AdaIN] -> conv [AdaIN] -> 8x8: up-conv, blur [AdaIN], conv [AdaIN] -> 16x16 ... synthesis
+    [AdaIN]: + noise, + bias, lrelu, each map to mean 0 and deviation 1, then to the style's (sec. 2, eq. 1)
+    image -> fromRGB -> conv, blur, conv that halves -> ... -> 4x4: minibatch std, conv, Dense, Dense -> logit
+
+    growing: every resolution has an RGB layer of its own; at a stage (r, alpha)
+        picture = alpha RGB_r(x_r) + (1 - alpha) twice RGB_(r/2)(x_(r/2))
+        D's map = alpha block_r(fromRGB_r(image)) + (1 - alpha) fromRGB_(r/2)(half the image)
+
+Layers of 4-8 pixels are its coarse ones, 16-32 the middle, the rest the fine ones (sec. 3.1).
+
+Differs: doubling and halving are one convolution with the 3x3 one (4x4 kernels, equal to nearest neighbours
+before it and a mean of 2x2 pixels after it) at every resolution; biases of dense layers and of fromRGB act
+sqrt(2) times as much, which is in the activation as in StyleGAN2; a label enters as in StyleGAN2-ADA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from facegan.config import UsageError
+from facegan.labels import LabelSpace
+from facegan.networks.base import Discriminator, Generator, Stage, picture_size, require_label, require_shape
+from facegan.networks.mapping import Mapping
+from facegan.networks.ops import ACTIVATION_GAIN, EPS, Conv, Dense, activate, minibatch_std
+
+MAX_CHANNELS = 1024  # bounds what a model file can make us allocate
+
+
+@dataclass(frozen=True)
+class StyleGANConfig:
+    """The shape of both networks; channels at resolution r are min(channel_base / r, channel_max).
+
+    alpha: how far the last resolution has faded in, for a model that was saved while it grew.
+    """
+
+    architecture: Literal["stylegan"] = "stylegan"
+    resolution: int = 64
+    base: tuple[int, int] = (4, 4)
+    channels: int = 3
+    labels: LabelSpace = field(default_factory=LabelSpace)
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+    mapping_lr_multiplier: float = 0.01
+    channel_base: int = 16_384
+    channel_max: int = 512
+    minibatch_std_group: int = 4
+    w_avg_beta: float = 0.995
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.resolution not in (4, 8, 16, 32, 64, 128, 256, 512, 1024):
+            raise UsageError(f"StyleGAN resolution {self.resolution}: a power of two from 4 to 1024")
+        if self.channels not in (1, 3, 4):
+            raise UsageError(f"channels {self.channels}: 1 (grey), 3 (RGB) or 4 (RGBA)")
+        picture_size(self.resolution, self.base)
+        bounds = {
+            "z_dim": 1024, "w_dim": 1024, "mapping_layers": 16, "channel_max": MAX_CHANNELS,
+            "channel_base": 2**17, "minibatch_std_group": 64,
+        }  # fmt: skip
+        for name, most in bounds.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise UsageError(f"{name} {getattr(self, name)}: 1 to {most}")
+        if self.channel_base < self.resolution:
+            raise UsageError(f"channel_base {self.channel_base}: at least the resolution, {self.resolution}")
+        if not (0 <= self.w_avg_beta < 1 and 0 < self.mapping_lr_multiplier <= 1 and 0 <= self.alpha <= 1):
+            raise UsageError(
+                f"w_avg_beta {self.w_avg_beta}: 0 or more, below 1; alpha {self.alpha}: 0 to 1; "
+                f"mapping_lr_multiplier {self.mapping_lr_multiplier}: above 0, at most 1"
+            )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of a picture."""
+        return (self.channels, *picture_size(self.resolution, self.base))
+
+    def width(self, resolution: int) -> int:
+        """Channels of the feature maps at a resolution."""
+        return min(self.channel_base // resolution, self.channel_max)
+
+    @property
+    def d_has_batch_norm(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def resolutions(self) -> list[int]:
+        """4, 8, ... resolution."""
+        return [2**k for k in range(2, self.resolution.bit_length())]
+
+
+# ---- layers
+
+
+def doubled(x: Tensor) -> Tensor:
+    """x [N, C, H, W] -> [N, C, 2H, 2W], every pixel four times."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def halved(x: Tensor) -> Tensor:
+    """x [N, C, H, W] -> [N, C, H/2, W/2], means of 2x2 pixels."""
+    return F.avg_pool2d(x, 2)
+
+
+def blur(x: Tensor) -> Tensor:
+    """x [N, C, H, W] filtered by [1, 2, 1] / 4 along both sides, zeros around: twice a mean of 2x2 pixels."""
+    return F.avg_pool2d(F.avg_pool2d(F.pad(x, [1, 1, 1, 1]), 2, stride=1), 2, stride=1)
+
+
+def spread(weight: Tensor) -> Tensor:
+    """A 3x3 kernel [O, I, 3, 3] moved to the four places of a 4x4 one, summed [O, I, 4, 4]."""
+    padded = F.pad(weight, [1, 1, 1, 1])
+    return padded[..., 1:, 1:] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., :-1, :-1]
+
+
+class ScaledConv(nn.Module):
+    """x [N, I, H, W] -> [N, O, H', W'], a 3x3 convolution of weights N(0, 1), used sqrt(2 / fan_in) times.
+
+    up: of every pixel four times; down: with means of 2x2 pixels after it.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, up: bool = False, down: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.gain = ACTIVATION_GAIN / (9 * in_channels) ** 0.5
+        self.up, self.down = up, down
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * self.gain
+        if self.up:
+            kernel = spread(weight.flip(2, 3)).transpose(0, 1)  # [I, O, 4, 4]
+            return F.conv_transpose2d(x, kernel.to(x.dtype), stride=2, padding=1)
+        if self.down:
+            return F.conv2d(x, (spread(weight) / 4).to(x.dtype), stride=2, padding=1)
+        return F.conv2d(x, weight.to(x.dtype), padding=1)
+
+
+class AdaIN(nn.Module):
+    """x [N, C, H, W], w [N, w_dim] -> the same shape: noise, bias, lrelu, normalised maps, style (eq. 1).
+
+    y = (1 + s[n, c]) (x - mean) / sqrt(variance + eps) + b[n, c], mean and variance over a map's pixels.
+    """
+
+    noise_const: Tensor
+
+    def __init__(self, channels: int, resolution: int, config: StyleGANConfig) -> None:
+        super().__init__()
+        self.size = picture_size(resolution, config.base)
+        self.affine = Dense(config.w_dim, 2 * channels)
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.noise_strength = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("noise_const", torch.randn(self.size))
+
+    def forward(self, x: Tensor, w: Tensor, noise: str | Tensor) -> Tensor:
+        """noise: "const", "random", "none", or a map [N, 1, H, W]."""
+        maps: Tensor | None
+        if isinstance(noise, Tensor):
+            maps = noise
+        elif noise == "random":
+            maps = torch.randn(x.shape[0], 1, *self.size, device=x.device)
+        else:
+            maps = self.noise_const[None, None] if noise == "const" else None
+        if maps is not None:
+            x = x + (maps * self.noise_strength[:, None, None]).to(x.dtype)
+        x = activate(x if maps is not None else x.clone(), self.bias, None).float()
+        scale, shift = self.affine(w).unflatten(1, (2, -1)).unbind(dim=1)  # each [N, C]
+        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)
+        scale = (1 + scale) * (variance + EPS).rsqrt()
+        shift = shift - mean * scale
+        return torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None])
+
+
+# ---- generator
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: two styled layers and a picture; at 4x4 the first one has no convolution."""
+
+    def __init__(self, resolution: int, config: StyleGANConfig) -> None:
+        super().__init__()
+        width = config.width(resolution)
+        self.first = resolution == 4
+        if self.first:
+            self.const = nn.Parameter(torch.ones(width, *config.base))
+        else:
+            self.conv0 = ScaledConv(config.width(resolution // 2), width, up=True)
+        self.style0 = AdaIN(width, resolution, config)
+        self.conv1 = ScaledConv(width, width)
+        self.style1 = AdaIN(width, resolution, config)
+        self.torgb = Conv(width, config.channels, 1, bias=False)
+        self.rgb_bias = nn.Parameter(torch.zeros(config.channels))
+
+    def forward(
+        self, x: Tensor | None, ws: Tensor, noise: Sequence[str | Tensor], dtype: torch.dtype
+    ) -> Tensor:
+        """ws [N, 2, w_dim]: one a layer."""
+        const = self.const.to(dtype).expand(ws.shape[0], -1, -1, -1) if self.first else None
+        x = blur(self.conv0(x)) if const is None else const
+        x = self.style0(x, ws[:, 0], noise[0]).to(dtype)
+        styled: Tensor = self.style1(self.conv1(x), ws[:, 1], noise[1])
+        return styled.to(dtype)
+
+    def picture(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] -> picture [N, channels, H, W], float32."""
+        rgb: Tensor = self.torgb(x).float()
+        return rgb + self.rgb_bias[:, None, None]
+
+
+class StyleGANGenerator(Generator):
+    """z [N, z_dim], label [N, label_dim] -> image [N, C, H, W]; unbounded, about -1 .. 1.
+
+    L = num_ws = 2 log2(resolution) - 2, a w for each layer.
+    """
+
+    has_noise = True
+
+    def __init__(self, config: StyleGANConfig) -> None:
+        super().__init__(
+            z_dim=config.z_dim,
+            w_dim=config.w_dim,
+            num_ws=2 * len(config.resolutions),
+            label_dim=config.labels.dim,
+            image_shape=config.image_shape,
+        )
+        self.full = Stage(config.resolution, config.alpha)
+        self.w_avg_beta = config.w_avg_beta
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        self.map = Mapping(
+            z_dim=config.z_dim,
+            label_dim=config.labels.dim,
+            w_dim=config.w_dim,
+            layers=config.mapping_layers,
+            lr_multiplier=config.mapping_lr_multiplier,
+        )
+        self.net = nn.ModuleDict({f"b{r}": SynthesisBlock(r, config) for r in config.resolutions})
+
+    def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [N, z_dim], label [N, label_dim] -> w [N, num_ws, w_dim], the same w for every layer."""
+        require_shape("z", z, None, self.z_dim)
+        require_label(label, self.label_dim)
+        w: Tensor = self.map(z, label)
+        return w[:, None].expand(-1, self.num_ws, -1)
+
+    @torch.no_grad()
+    def track(self, w_mean: Tensor) -> None:
+        """Moves w_avg towards the mean w [w_dim] of a batch."""
+        self.w_avg.lerp_(w_mean, 1 - self.w_avg_beta)
+
+    def synthesis(
+        self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: Stage | None = None
+    ) -> Tensor:
+        """w [N, num_ws, w_dim] -> image, float32, of the stage's resolution; None: of all of it.
+
+        noise: "const", "random" (torch's global generator), "none", or one map a layer: `noise_shapes`.
+        """
+        require_shape("w", w, None, self.num_ws, self.w_dim)
+        maps, stage = self.noise_per_layer(noise), stage or self.full
+        x: Tensor | None = None
+        below: Tensor | None = None
+        for number, (name, block) in enumerate(self.net.items()):
+            assert isinstance(block, SynthesisBlock)
+            resolution = int(name[1:])
+            layers = slice(2 * number, 2 * number + 2)
+            x = block(x, w[:, layers], maps[layers], self.compute_dtype)
+            if resolution == stage.resolution // 2 and stage.alpha < 1:
+                below = doubled(block.picture(x))
+            if resolution == stage.resolution:
+                picture = block.picture(x)
+                return picture if below is None else below.lerp(picture, stage.alpha)
+        raise ValueError(f"stage of {stage.resolution} pixels: this network has {', '.join(self.net)}")
+
+    def noise_shapes(self) -> list[tuple[int, int, int]]:
+        """The shape [1, H, W] of one image's noise map of each layer."""
+        return [(1, *layer.size) for layer in self.net.modules() if isinstance(layer, AdaIN)]
+
+
+# ---- discriminator
+
+
+class DiscriminatorBlock(nn.Module):
+    """One resolution: from the picture; convolution, blur, convolution that halves; bias and lrelu."""
+
+    def __init__(self, resolution: int, config: StyleGANConfig) -> None:
+        super().__init__()
+        width, next_width = config.width(resolution), config.width(resolution // 2)
+        self.fromrgb = Conv(config.channels, width, 1)
+        self.conv0, self.bias0 = ScaledConv(width, width), nn.Parameter(torch.zeros(width))
+        self.conv1 = ScaledConv(width, next_width, down=True)
+        self.bias1 = nn.Parameter(torch.zeros(next_width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = activate(self.conv0(x), self.bias0, None)
+        return activate(self.conv1(blur(x)), self.bias1, None)
+
+
+class Epilogue(nn.Module):
+    """x [N, C, 4, 4] -> logits [N, 1 or label_dim], float32: minibatch std, convolution, two dense layers."""
+
+    def __init__(self, config: StyleGANConfig) -> None:
+        super().__init__()
+        width = config.width(4)
+        self.group = config.minibatch_std_group
+        self.fromrgb = Conv(config.channels, width, 1)
+        self.conv, self.bias = ScaledConv(width + 1, width), nn.Parameter(torch.zeros(width))
+        self.fc = Dense(width * config.base[0] * config.base[1], width, lrelu=True)
+        self.out = Dense(width, config.labels.dim or 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = activate(self.conv(minibatch_std(x.float(), self.group)), self.bias, None)
+        logits: Tensor = self.out(self.fc(x.flatten(1)))
+        return logits
+
+
+class StyleGANDiscriminator(Discriminator):
+    """image [N, C, H, W], label [N, label_dim] -> logit [N]; with labels the sum of theirs.
+
+    Minibatch std makes a logit depend on its group: show it real and fake images in separate calls.
+    """
+
+    def __init__(self, config: StyleGANConfig) -> None:
+        super().__init__(label_dim=config.labels.dim, image_shape=config.image_shape)
+        self.full = Stage(config.resolution, config.alpha)
+        blocks = {f"b{r}": DiscriminatorBlock(r, config) for r in config.resolutions[:0:-1]}
+        self.net = nn.ModuleDict(blocks | {"b4": Epilogue(config)})
+        self.base = config.base
+
+    def label_axes(self) -> dict[str, tuple[int, int]]:
+        """The last layer has a logit for each."""
+        return {"net.b4.out.weight": (0, 0), "net.b4.out.bias": (0, 0)}
+
+    def layers_from_image(self) -> list[nn.Module]:
+        """The blocks, each as one layer; all but the last."""
+        return [block for block in self.net.values() if isinstance(block, DiscriminatorBlock)]
+
+    def forward(self, image: Tensor, label: Tensor | None = None, stage: Stage | None = None) -> Tensor:
+        """image [N, C, H, W] of the stage's resolution, label [N, label_dim] -> logit [N], float32."""
+        stage = stage or self.full
+        require_shape("image", image, None, self.image_shape[0], *picture_size(stage.resolution, self.base))
+        require_label(label, self.label_dim)
+        image = image.to(self.compute_dtype)
+        x: Tensor | None = None
+        for name, block in self.net.items():
+            resolution = int(name[1:])
+            if resolution == stage.resolution:
+                x = block.fromrgb(image)  # type: ignore[operator]
+            elif resolution == stage.resolution // 2 and stage.alpha < 1 and x is not None:
+                x = block.fromrgb(halved(image)).lerp(x, stage.alpha)  # type: ignore[operator]
+            x = None if x is None else block(x)
+        assert x is not None
+        return x[:, 0] if label is None else (x * label).sum(dim=1)
