@@ -47,8 +47,9 @@ Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
 PRESET_NAMES = (
-    "dcgan-32, dcgan-64, dcgan-128, stylegan2-64-tiny, low-data, stylegan2-64, stylegan2-128, "
-    "stylegan2-ffhq-256, stylegan2-ffhq-512, stylegan2-ffhq-1024 or stylegan2-config-f."
+    "dcgan-32, dcgan-64, dcgan-128, stylegan-64, stylegan-128, stylegan-ffhq-1024, stylegan-celebahq-1024, "
+    "stylegan2-64-tiny, low-data, stylegan2-64, stylegan2-128, stylegan2-ffhq-256, stylegan2-ffhq-512, "
+    "stylegan2-ffhq-1024 or stylegan2-config-f."
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

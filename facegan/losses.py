@@ -174,12 +174,19 @@ class WassersteinGP(AdversarialLoss):
     name: Literal["wgan-gp"] = "wgan-gp"
     penalty_weight: float = 10.0
     drift_weight: float = 0.001
+    mixing_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if self.penalty_weight < 0 or self.drift_weight < 0:
             raise UsageError(
                 f"loss.penalty_weight {self.penalty_weight}, drift_weight {self.drift_weight}: 0 or more"
             )
+        if not 0 <= self.mixing_probability <= 1:
+            raise UsageError(f"loss.mixing_probability {self.mixing_probability}: 0 to 1")
+
+    @property
+    def mixing(self) -> float:
+        return self.mixing_probability
 
     def d_real(self, logits: Tensor) -> Tensor:
         return -logits + self.drift_weight * logits.square()

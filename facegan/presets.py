@@ -12,9 +12,11 @@ from typing import Literal
 from facegan.augment import FACE_SAFE, Ada, Augment, NoAugment
 from facegan.config import UsageError, choose
 from facegan.data import DataConfig
+from facegan.growth import Growth
 from facegan.losses import LeastSquares, Loss, NonSaturating, StyleGAN2Loss, WassersteinGP
 from facegan.networks import NetworkConfig
 from facegan.networks.dcgan import DCGANConfig
+from facegan.networks.stylegan import StyleGANConfig
 from facegan.networks.stylegan2 import StyleGAN2Config
 
 MAX_BATCH = 65_536
@@ -97,6 +99,7 @@ class Run:
     intervals: Intervals = field(default_factory=Intervals)
     measure: Measure = field(default_factory=Measure)
     augment: Augment = field(default_factory=NoAugment)
+    growth: Growth | None = None  # null: all resolutions from the start
     init: str = ""  # the model whose weights the run starts from
     freeze_d: int = 0  # so many of D's layers, from the image on, stay as they came with init
     batch: int = 128
@@ -126,8 +129,10 @@ class Run:
         group = getattr(self.model, "minibatch_std_group", 1)
         if part % min(group, part):
             raise UsageError(f"micro_batch {part}: a multiple of minibatch_std_group {group}, or below it")
-        if isinstance(self.loss, StyleGAN2Loss) and not isinstance(self.model, StyleGAN2Config):
-            raise UsageError(f"loss stylegan2: it is for StyleGAN2, not for {self.model.architecture}")
+        if isinstance(self.loss, StyleGAN2Loss) and self.model.architecture == "dcgan":
+            raise UsageError("loss stylegan2: it is for StyleGAN and StyleGAN2, not for dcgan")
+        if self.growth is not None:
+            self._check_growth(self.growth)
         if self.freeze_d < 0 or (self.freeze_d and not self.init):
             raise UsageError(f"freeze_d {self.freeze_d}: 0 or more, and only of a D that came with --init")
         adapts = isinstance(self.augment, Ada) and self.augment.full_images > 0
@@ -140,6 +145,22 @@ class Run:
             raise UsageError(f"total_images {self.total_images}: must be positive")
         if not 0 <= self.seed < 2**32:  # randomness keys are 32-bit words
             raise UsageError(f"seed {self.seed}: 0 to {2**32 - 1}")
+
+    def _check_growth(self, growth: Growth) -> None:
+        """Whether every stage's batch can be taken in parts, and the network grows at all."""
+        if not isinstance(self.model, StyleGANConfig):
+            raise UsageError(f"growth: StyleGAN grows, {self.model.architecture} does not")
+        if growth.first_resolution > self.model.resolution:
+            raise UsageError(
+                f"growth.first_resolution {growth.first_resolution}: at most model.resolution, "
+                f"{self.model.resolution}"
+            )
+        if self.compile == "yes":
+            raise UsageError("compile yes with growth: every step would be compiled anew; use compile=no")
+        if not self.micro_batch and growth.batches:
+            raise UsageError("micro_batch 0 with growth.batches: say how many images at a time fit")
+        for batch in growth.batches:
+            replace(self, growth=None, batch=batch, micro_batch=min(self.micro_batch, batch))
 
 
 @dataclass(frozen=True)
@@ -213,6 +234,13 @@ _TINY = StyleGAN2Config(
     resolution=64, z_dim=128, w_dim=128, mapping_layers=2, channel_base=2048, channel_max=96
 )
 
+_STYLEGAN_64 = StyleGANConfig(
+    resolution=64, z_dim=128, w_dim=128, mapping_layers=4, channel_base=2048, channel_max=96
+)
+_STYLEGAN_128 = StyleGANConfig(
+    resolution=128, z_dim=256, w_dim=256, mapping_layers=4, channel_base=4096, channel_max=128
+)
+
 _SMALL = StyleGAN2Config(resolution=64, mapping_layers=2, channel_base=4096, channel_max=256)
 _MEDIUM = StyleGAN2Config(resolution=128, mapping_layers=2, channel_base=8192, channel_max=256)
 
@@ -240,10 +268,75 @@ def _wide(resolution: int, group: int, clamp: float | None = 256.0) -> StyleGAN2
     )
 
 
+_STYLEGAN = "Karras et al. 2019, arXiv 1812.04948"
+_PUBLISHED_GROWTH = Growth(  # with 8 GPUs
+    batches=(256, 128, 64, 32), lrs=(0.001, 0.001, 0.001, 0.001, 0.0015, 0.002, 0.003)
+)
+
+
+def _stylegan_short(model: StyleGANConfig, *, gamma: float, level_images: int, total_images: int) -> Run:
+    """For a laptop's processor: lazy R1, and so many images at each level and in each fade."""
+    return Run(
+        model=model,
+        loss=StyleGAN2Loss(r1_gamma=gamma, path_length_weight=0.0, mixing_probability=0.5),
+        optimizer=Adam(lr=0.002, beta1=0.0, beta2=0.99),
+        ema=Ema(halflife_images=10_000, rampup=0.05),
+        growth=Growth(stable_images=level_images, fade_images=level_images),
+        batch=32,
+        micro_batch=32,
+        total_images=total_images,
+    )
+
+
+def _stylegan_published(loss: Loss, growth: Growth, total_images: int) -> Run:
+    return Run(
+        model=StyleGANConfig(resolution=1024),
+        loss=loss,
+        optimizer=Adam(lr=0.003, beta1=0.0, beta2=0.99),
+        ema=Ema(halflife_images=10_000, rampup=0.0),
+        growth=growth,
+        batch=32,
+        micro_batch=32,
+        total_images=total_images,
+    )
+
+
 PRESETS: dict[str, Preset] = {
     "dcgan-32": Preset(_dcgan(32, 500_000), "DCGAN at 32 px", _DCGAN, "G 1.1 M, D 0.7 M parameters"),
     "dcgan-64": Preset(_dcgan(64, 1_000_000), "DCGAN at 64 px", _DCGAN, "G 3.6 M, D 2.8 M parameters"),
     "dcgan-128": Preset(_dcgan(128, 1_500_000), "DCGAN at 128 px", _DCGAN, "G 12.8 M, D 11.2 M parameters"),
+    "stylegan-64": Preset(
+        _stylegan_short(_STYLEGAN_64, gamma=0.5, level_images=30_000, total_images=400_000),
+        "StyleGAN that grows from 8 to 64 px, for a laptop's processor: narrow",
+        _STYLEGAN,
+        "G 0.80 M, D 0.69 M parameters",
+    ),
+    "stylegan-128": Preset(
+        _stylegan_short(_STYLEGAN_128, gamma=1.0, level_images=60_000, total_images=800_000),
+        "StyleGAN that grows from 8 to 128 px: narrow",
+        _STYLEGAN,
+        "G 2.1 M, D 1.4 M parameters",
+    ),
+    "stylegan-ffhq-1024": Preset(
+        _stylegan_published(
+            StyleGAN2Loss(r1_gamma=10.0, r1_interval=1, path_length_weight=0.0),
+            _PUBLISHED_GROWTH,
+            25_000_000,
+        ),
+        "as published for FFHQ: R1 at every step, growing from 8 to 1024 px",
+        _STYLEGAN,
+        "G 26.2 M, D 23.1 M parameters; 6 days 14 hours on 8 V100",
+    ),
+    "stylegan-celebahq-1024": Preset(
+        _stylegan_published(
+            WassersteinGP(mixing_probability=0.9),
+            replace(_PUBLISHED_GROWTH, lrs=(0.001, 0.001, 0.001, 0.001, 0.0015, 0.002)),
+            25_000_000,
+        ),
+        "as published for CelebA-HQ: WGAN-GP, growing from 8 to 1024 px",
+        _STYLEGAN,
+        "G 26.2 M, D 23.1 M parameters",
+    ),
     "stylegan2-64-tiny": Preset(
         _tiny(gamma=0.1, total_images=400_000, augment=NoAugment()),
         "StyleGAN2 at 64 px for a laptop's processor: narrow, without path length",

@@ -170,7 +170,7 @@ def test_networks_with_labels_and_frozen_layers_are_tested_as_well(
     run = replace(run, model=replace(run.model, labels=labels), init="some", freeze_d=2)  # type: ignore[type-var]
     stand_in(monkeypatch, synthesis=lambda form: form)
     assert compiled_forms(new_state(run), run, pytest.fail) is not None
-    stand_in(monkeypatch, **{name: lambda form: lambda image, label: form(image, label * 0)})
+    stand_in(monkeypatch, **{name: lambda form: lambda image, label, stage: form(image, label * 0, stage)})
     said: list[str] = []
     assert compiled_forms(new_state(run), run, said.append) is None
     assert "differ" in said[0]

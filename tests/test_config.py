@@ -408,7 +408,7 @@ def test_a_seed_beyond_32_bits_is_refused() -> None:
     ("preset_name", "settings", "words"),
     [
         ("stylegan2-64-tiny", ["batch=6", "micro_batch=6"], "micro_batch 6: a multiple of .* 4"),
-        ("dcgan-64", ["loss.name=stylegan2"], "for StyleGAN2, not for dcgan"),
+        ("dcgan-64", ["loss.name=stylegan2"], "for StyleGAN and StyleGAN2, not for dcgan"),
     ],
 )
 def test_what_cannot_train_is_refused_before_it_begins(

@@ -266,7 +266,7 @@ def test_config_makes_a_json_round_trip_and_builds_its_networks() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"resolution": 48}, "48: a power of two"),
+        ({"resolution": 48}, "48: one of 4, 8"),
         ({"channels": 2}, "channels 2"),
         ({"w_dim": 0}, "w_dim 0: 1 to 1024"),
         ({"channel_base": 8}, "channel_base 8: at least the resolution"),

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from facegan.config import UsageError
-
 NOISE_MODES = ("const", "random", "none")
 
 
@@ -107,24 +105,15 @@ class Discriminator(Network):
     """image [N, C, H, W] in [-1, 1], label [N, label_dim] -> logits [N], float32; high means real."""
 
     @abstractmethod
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        """image [N, C, H, W], label [N, label_dim] where it knows labels -> logits [N], float32."""
+    def forward(self, image: Tensor, label: Tensor | None = None, stage: Stage | None = None) -> Tensor:
+        """image [N, C, H, W], label [N, label_dim] where it knows labels -> logits [N], float32.
+
+        A network that grows takes images of the stage's resolution.
+        """
 
     @abstractmethod
     def layers_from_image(self) -> list[nn.Module]:
         """Its layers in the order in which an image passes them, as far as they can be frozen."""
-
-
-def picture_size(resolution: int, base: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of pictures that begin as a map of `base` pixels where square ones begin with 4x4.
-
-    Raises:
-        UsageError: a side of the base is not 2 to 8.
-    """
-    if len(base) != 2 or not all(2 <= side <= 8 for side in base):
-        raise UsageError(f"base {'x'.join(map(str, base))}: height and width of the first map, each 2 to 8")
-    height, width = base
-    return height * resolution // 4, width * resolution // 4
 
 
 def require_label(label: Tensor | None, label_dim: int) -> None:

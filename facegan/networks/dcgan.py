@@ -30,7 +30,8 @@ from torch.nn import functional as F
 
 from facegan.config import UsageError
 from facegan.labels import LabelSpace
-from facegan.networks.base import Discriminator, Generator, picture_size, require_label, require_shape
+from facegan.networks.base import Discriminator, Generator, Stage, require_label, require_shape
+from facegan.networks.shape import PictureConfig
 
 WEIGHT_STD = 0.02  # sec. 4
 LEAKY_SLOPE = 0.2  # sec. 4
@@ -39,7 +40,7 @@ MAX_FIRST_WEIGHTS = 2**26  # of G's first layer
 
 
 @dataclass(frozen=True)
-class DCGANConfig:
+class DCGANConfig(PictureConfig):
     """The shape of both networks."""
 
     architecture: Literal["dcgan"] = "dcgan"
@@ -53,14 +54,8 @@ class DCGANConfig:
     d_norm: Literal["batch", "layer", "none"] = "batch"
 
     def __post_init__(self) -> None:
-        if self.resolution not in (8, 16, 32, 64, 128):
-            raise UsageError(f"DCGAN resolution {self.resolution}: one of 8, 16, 32, 64, 128")
-        if self.channels not in (1, 3, 4):
-            raise UsageError(f"channels {self.channels}: 1 (grey), 3 (RGB) or 4 (RGBA)")
-        picture_size(self.resolution, self.base)
-        for name in ("z_dim", "g_base_channels", "d_base_channels"):
-            if not 1 <= getattr(self, name) <= 1024:
-                raise UsageError(f"{name} {getattr(self, name)}: 1 to 1024")
+        bounds = {"z_dim": 1024, "g_base_channels": 1024, "d_base_channels": 1024}
+        self.check((8, 16, 32, 64, 128), bounds)
         widest = max(self.g_base_channels, self.d_base_channels) * self.resolution // 8
         if widest > MAX_CHANNELS:
             raise UsageError(
@@ -72,11 +67,6 @@ class DCGANConfig:
             raise UsageError(
                 f"{first:,} weights in the first layer: at most {MAX_FIRST_WEIGHTS:,}; fewer base channels"
             )
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """[C, H, W] of a picture."""
-        return (self.channels, *picture_size(self.resolution, self.base))
 
     @property
     def d_has_batch_norm(self) -> bool:
@@ -229,7 +219,9 @@ class DCGANGenerator(Generator):
         """0 for z, and the label as it is [N, 1, w_dim]."""
         return self.w_avg if label is None else self.mapping(label.new_zeros(len(label), self.z_dim), label)
 
-    def synthesis(self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: object = None) -> Tensor:
+    def synthesis(
+        self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: Stage | None = None
+    ) -> Tensor:
         """w [N, 1, w_dim] -> image, float32. A DCGAN has no noise inputs: `noise` has no effect."""
         require_shape("w", w, None, 1, self.w_dim)
         x = w[:, 0, :, None, None].to(self.compute_dtype)  # [N, w_dim, 1, 1]
@@ -263,7 +255,7 @@ class DCGANDiscriminator(Discriminator):
         pairs = zip(self.downs, self.norms, strict=True)
         return [self.first, *(nn.ModuleList(pair) for pair in pairs)]
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, label: Tensor | None = None, stage: Stage | None = None) -> Tensor:
         """image [N, C, H, W], label [N, label_dim] -> logit [N], float32: the last layer runs in float32."""
         require_shape("image", image, None, *self.image_shape)
         require_label(label, self.label_dim)

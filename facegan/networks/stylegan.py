@@ -28,15 +28,14 @@ from torch.nn import functional as F
 
 from facegan.config import UsageError
 from facegan.labels import LabelSpace
-from facegan.networks.base import Discriminator, Generator, Stage, picture_size, require_label, require_shape
+from facegan.networks.base import Discriminator, Generator, Stage, require_label, require_shape
 from facegan.networks.mapping import Mapping
 from facegan.networks.ops import ACTIVATION_GAIN, EPS, Conv, Dense, activate, minibatch_std
-
-MAX_CHANNELS = 1024  # bounds what a model file can make us allocate
+from facegan.networks.shape import StyleConfig, picture_size
 
 
 @dataclass(frozen=True)
-class StyleGANConfig:
+class StyleGANConfig(StyleConfig):
     """The shape of both networks; channels at resolution r are min(channel_base / r, channel_max).
 
     alpha: how far the last resolution has faded in, for a model that was saved while it grew.
@@ -58,44 +57,9 @@ class StyleGANConfig:
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.resolution not in (4, 8, 16, 32, 64, 128, 256, 512, 1024):
-            raise UsageError(f"StyleGAN resolution {self.resolution}: a power of two from 4 to 1024")
-        if self.channels not in (1, 3, 4):
-            raise UsageError(f"channels {self.channels}: 1 (grey), 3 (RGB) or 4 (RGBA)")
-        picture_size(self.resolution, self.base)
-        bounds = {
-            "z_dim": 1024, "w_dim": 1024, "mapping_layers": 16, "channel_max": MAX_CHANNELS,
-            "channel_base": 2**17, "minibatch_std_group": 64,
-        }  # fmt: skip
-        for name, most in bounds.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise UsageError(f"{name} {getattr(self, name)}: 1 to {most}")
-        if self.channel_base < self.resolution:
-            raise UsageError(f"channel_base {self.channel_base}: at least the resolution, {self.resolution}")
-        if not (0 <= self.w_avg_beta < 1 and 0 < self.mapping_lr_multiplier <= 1 and 0 <= self.alpha <= 1):
-            raise UsageError(
-                f"w_avg_beta {self.w_avg_beta}: 0 or more, below 1; alpha {self.alpha}: 0 to 1; "
-                f"mapping_lr_multiplier {self.mapping_lr_multiplier}: above 0, at most 1"
-            )
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """[C, H, W] of a picture."""
-        return (self.channels, *picture_size(self.resolution, self.base))
-
-    def width(self, resolution: int) -> int:
-        """Channels of the feature maps at a resolution."""
-        return min(self.channel_base // resolution, self.channel_max)
-
-    @property
-    def d_has_batch_norm(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def resolutions(self) -> list[int]:
-        """4, 8, ... resolution."""
-        return [2**k for k in range(2, self.resolution.bit_length())]
+        self.check_style((4, 8, 16, 32, 64, 128, 256, 512, 1024))
+        if not 0 <= self.alpha <= 1:
+            raise UsageError(f"alpha {self.alpha}: 0 to 1")
 
 
 # ---- layers

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from facegan.config import UsageError
 from facegan.labels import LabelSpace
-from facegan.networks.base import Discriminator, Generator, picture_size, require_label, require_shape
+from facegan.networks.base import Discriminator, Generator, Stage, require_label, require_shape
 from facegan.networks.mapping import Mapping
 from facegan.networks.ops import (
     ACTIVATION_GAIN,
@@ -38,14 +38,14 @@ from facegan.networks.ops import (
     minibatch_std,
     upsample,
 )
+from facegan.networks.shape import StyleConfig, picture_size
 
 Architecture = Literal["orig", "skip", "resnet"]
 RESIDUAL_GAIN = math.sqrt(0.5)  # of both branches: keeps the variance of their sum
-MAX_CHANNELS = 1024  # bounds what a model file can make us allocate
 
 
 @dataclass(frozen=True)
-class StyleGAN2Config:
+class StyleGAN2Config(StyleConfig):
     """The shape of both networks; channels at resolution r are min(channel_base / r, channel_max).
 
     Pictures are resolution x resolution, or with another base than 4x4 (height, width) that much larger.
@@ -69,49 +69,9 @@ class StyleGAN2Config:
     w_avg_beta: float = 0.998
 
     def __post_init__(self) -> None:
-        if self.resolution not in (8, 16, 32, 64, 128, 256, 512, 1024):
-            raise UsageError(f"StyleGAN2 resolution {self.resolution}: a power of two from 8 to 1024")
-        if self.channels not in (1, 3, 4):
-            raise UsageError(f"channels {self.channels}: 1 (grey), 3 (RGB) or 4 (RGBA)")
-        picture_size(self.resolution, self.base)
-        bounds = {
-            "z_dim": 1024, "w_dim": 1024, "mapping_layers": 16, "channel_max": MAX_CHANNELS,
-            "channel_base": 2**17, "minibatch_std_group": 64,
-        }  # fmt: skip
-        for name, most in bounds.items():
-            if not 1 <= getattr(self, name) <= most:
-                raise UsageError(f"{name} {getattr(self, name)}: 1 to {most}")
-        if self.channel_base < self.resolution:
-            raise UsageError(
-                f"channel_base {self.channel_base}: at least the resolution, {self.resolution}, or the last "
-                "layer has no channels"
-            )
+        self.check_style((8, 16, 32, 64, 128, 256, 512, 1024))
         if self.conv_clamp is not None and self.conv_clamp <= 0:
             raise UsageError(f"conv_clamp {self.conv_clamp}: above 0, or null for none")
-        if not (0 <= self.w_avg_beta < 1 and 0 < self.mapping_lr_multiplier <= 1):
-            raise UsageError(
-                f"w_avg_beta {self.w_avg_beta}: 0 or more, below 1; "
-                f"mapping_lr_multiplier {self.mapping_lr_multiplier}: above 0, at most 1"
-            )
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """[C, H, W] of a picture."""
-        return (self.channels, *picture_size(self.resolution, self.base))
-
-    def width(self, resolution: int) -> int:
-        """Channels of the feature maps at a resolution."""
-        return min(self.channel_base // resolution, self.channel_max)
-
-    @property
-    def d_has_batch_norm(self) -> bool:
-        """Never: minibatch std mixes a group's images too, but only through one feature map."""
-        return False
-
-    @property
-    def resolutions(self) -> list[int]:
-        """4, 8, ... resolution."""
-        return [2**k for k in range(2, self.resolution.bit_length())]
 
 
 # ---- generator
@@ -285,7 +245,9 @@ class StyleGAN2Generator(Generator):
         """Moves w_avg towards the mean w [w_dim] of a batch."""
         self.w_avg.lerp_(w_mean, 1 - self.w_avg_beta)
 
-    def synthesis(self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: object = None) -> Tensor:
+    def synthesis(
+        self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: Stage | None = None
+    ) -> Tensor:
         """w [N, num_ws, w_dim] -> image, float32.
 
         noise: "const", "random" (torch's global generator), "none", or one map a layer: `noise_shapes`.
@@ -386,7 +348,7 @@ class StyleGAN2Discriminator(Discriminator):
         blocks = [block for block in self.children() if isinstance(block, DiscriminatorBlock)]
         return [getattr(block, name) for block in blocks for name in names if hasattr(block, name)]
 
-    def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, label: Tensor | None = None, stage: Stage | None = None) -> Tensor:
         """image [N, C, H, W], label [N, label_dim] -> logit [N], float32."""
         require_shape("image", image, None, *self.image_shape)
         require_label(label, self.label_dim)

@@ -17,6 +17,7 @@ from facegan.images import to_float
 from facegan.losses import Kind, Player
 from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
+from facegan.training.growing import reals_at
 from facegan.training.state import TrainState
 
 
@@ -32,7 +33,9 @@ class TrainingBatch:
         self._of, self._rows = run.batch, rows(run, part)
         numbers = dataset.stream(first, run.batch, run.seed)[self._rows.numpy()]
         pixels = dataset.pictures(numbers).to(state.device)
-        self.real = to_float(pixels).contiguous(memory_format=torch.channels_last)
+        self._stage = state.stage
+        real = reals_at(to_float(pixels), state.stage, run.model.resolution)
+        self.real = real.contiguous(memory_format=torch.channels_last)
         self._labels: dict[Kind, Tensor | None] = {"real": None, "fake": None}
         if run.model.labels.dim:
             random = torch_generator(run.seed, first, Purpose.LABEL)  # on the CPU, where labels are
@@ -59,7 +62,7 @@ class TrainingBatch:
             self.w_mean = w[:, 0].detach().mean(dim=0)
             draw = self._random(Purpose.NOISE)
             noise = [self._mine(torch.randn(self._of, *shape, **draw)) for shape in generator.noise_shapes()]
-            fake = self._state.forms.synthesis(self._mixed(w), noise)
+            fake = self._state.forms.synthesis(self._mixed(w), noise, self._stage)
         if self._keep_fake:
             self._fake = fake
         return fake
@@ -71,11 +74,12 @@ class TrainingBatch:
 
     def _mixed(self, w: Tensor) -> Tensor:
         """w [N, L, W], by chance with the last layers' styles of second latents, from a drawn layer on."""
-        if self._mixing <= 0 or w.shape[1] < 2:
+        layers = w.shape[1] if self._stage is None else 2 * self._stage.resolution.bit_length() - 4
+        if self._mixing <= 0 or layers < 2:
             return w
         random = torch_generator(self._seed, self._first, Purpose.CUTOFF)  # on the CPU: it decides on shapes
         is_mixed = float(torch.rand((), generator=random)) < self._mixing
-        cutoff = int(torch.randint(1, w.shape[1], (), generator=random))
+        cutoff = int(torch.randint(1, layers, (), generator=random))
         if not is_mixed:
             return w
         second = self._state.generator.mapping(self._latents(Purpose.MIXING), self._labels["fake"])
@@ -106,7 +110,7 @@ class TrainingBatch:
 
         label = self._all_fake_labels[mine] if generator.label_dim else None
         w = generator.mapping(drawn(generator.z_dim), label)
-        image = generator.synthesis(w, [drawn(*shape) for shape in generator.noise_shapes()])
+        image = generator.synthesis(w, [drawn(*shape) for shape in generator.noise_shapes()], self._stage)
         return w, image, drawn(*image.shape[1:])
 
     def recall(self, name: str) -> Tensor:
@@ -124,7 +128,7 @@ class TrainingBatch:
         in_main = forms.judge if self.player == "G" else forms.discriminate
         image = self._augment(image, self._draws, state.augment_p)
         image = image.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = (state.discriminator if twice else in_main)(image, self._labels[of])
+        logits: Tensor = (state.discriminator if twice else in_main)(image, self._labels[of], self._stage)
         if of == "real" and not twice:
             self.sign = logits.detach().sign().mean()
         return logits

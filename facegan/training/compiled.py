@@ -20,6 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from facegan.networks import Discriminator, Generator
+from facegan.networks.base import Stage
 from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
 from facegan.training.state import Forms, TrainState, eager, trainable
@@ -52,9 +53,9 @@ def compiled_forms(state: TrainState, run: Run, warn: Callable[[str], None]) -> 
 def compiled(generator: Generator, discriminator: Discriminator, backend: str = "inductor") -> Forms:
     """The networks through torch.compile; every batch has the same shape."""
 
-    def judge(image: Tensor, label: Tensor | None) -> Tensor:
+    def judge(image: Tensor, label: Tensor | None, stage: Stage | None) -> Tensor:
         constants = {name: weight.detach() for name, weight in discriminator.named_parameters()}
-        logits: Tensor = functional_call(discriminator, constants, (image, label))
+        logits: Tensor = functional_call(discriminator, constants, (image, label, stage))
         return logits
 
     functions = generator.synthesis, discriminator, judge
@@ -110,11 +111,13 @@ def _probe(state: TrainState, run: Run, forms: Forms) -> dict[str, Tensor]:
         both = _gradients((image * target).mean(), w, generator)
         found |= {f"{of}'s gradients, {styles}": row for of, row in zip("wG", both, strict=True)}
         w = styled(styles)
-        both = _gradients(F.softplus(-forms.judge(forms.synthesis(w, noise), label)).mean(), w, generator)
+        both = _gradients(
+            F.softplus(-forms.judge(forms.synthesis(w, noise), label, None)).mean(), w, generator
+        )
         found |= {f"{of}'s gradients through D, {styles}": row for of, row in zip("wG", both, strict=True)}
         with torch.no_grad():
             found[f"G's images of {styles}, no graph"] = forms.synthesis(styled(styles), noise)
-    logits = found["D's logits"] = forms.discriminate(shown, label)
+    logits = found["D's logits"] = forms.discriminate(shown, label, None)
     _, found["D's gradients"] = _gradients(F.softplus(logits).mean(), shown, discriminator)
     return {name: value.detach().float().flatten() for name, value in found.items()}
 

@@ -40,6 +40,7 @@ from facegan.synthesis import Sampler
 from facegan.training.batch import TrainingBatch
 from facegan.training.compiled import compiled_forms
 from facegan.training.ema import calibrated, ema_beta, update_ema
+from facegan.training.growing import enter, model_at, run_at, stage_of
 from facegan.training.labels import data_identity, labelled
 from facegan.training.memory import fitted
 from facegan.training.plot import plot_losses
@@ -53,6 +54,9 @@ SAMPLE_SEEDS = range(64)
 
 def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase]) -> dict[str, Tensor]:
     """One batch: every phase's update, then EMA and clock. Returns the mean of each term, on the device."""
+    stage = stage_of(run, state.images_seen)
+    run = run_at(run, stage)
+    enter(state, run, stage)
     step = state.images_seen // run.batch
     parts = range(run.batch // run.micro_batch)
     batches = [TrainingBatch(state, run, dataset, state.images_seen, part) for part in parts]
@@ -77,6 +81,8 @@ def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase
     w_means = [batch.w_mean for batch in batches if batch.w_mean is not None]
     if w_means:
         state.generator.track(torch.stack(w_means).mean(dim=0))
+    if stage is not None:
+        means |= {"resolution": torch.tensor(float(stage.resolution)), "alpha": torch.tensor(stage.alpha)}
     means |= _adapted(state, run, [batch.sign for batch in batches if batch.sign is not None])
     state.images_seen += run.batch
     update_ema(state.average, state.generator, ema_beta(run.ema, run.batch, state.images_seen))
@@ -204,6 +210,7 @@ def train(
             _load_newest(state, folder, data_identity(dataset, run), force=force, reporter=reporter)
             if isinstance(run.augment, Ada) and not run.augment.full_images:
                 state.memory["augment_p"].fill_(run.augment.p_start)  # which does not follow the past
+        state.stage = stage_of(run, state.images_seen)
         if run.compile == "yes":
             state.compiled = compiled_forms(state, run, warn)
             run = replace(run, compile="no") if state.compiled is None else run
@@ -263,7 +270,7 @@ class _Stretch:
     ) -> None:
         self.run, self.folder, self.dataset, self.state, self.reporter = run, folder, dataset, state, reporter
         self._yardstick, self._identity = yardstick, data_identity(dataset, run)
-        self._averaged_at = -1
+        self._averaged_at, self._batch = -1, run.batch
         # what a checkpoint was written of has all else: a resume that takes no step writes nothing
         self._checkpointed_at = self._sampled_at = state.images_seen if folder.model_path.exists() else -1
         self._average: Model | None = None
@@ -274,20 +281,22 @@ class _Stretch:
         run, state, intervals = self.run, self.state, self.run.intervals
         phases = run.loss.phases()
         began = tick_began = time.monotonic()
-        steps = 0  # since the last tick, in this stretch
+        images = 0  # since the last tick, in this stretch
         last = state.images_seen >= run.total_images
         while not last:
+            before = state.images_seen
             _add(state.log_sums, train_step(state, run, self.dataset, phases))
+            self._batch = state.images_seen - before
             state.log_steps += 1
-            steps += 1
+            images += self._batch
             if self.reporter:
                 self.reporter.step(state.images_seen)
             finished = state.images_seen >= run.total_images
             last = finished or stop_requested() or time.monotonic() - began >= stop_after_seconds
             if self._passed(intervals.log_images) or finished:
                 now = time.monotonic()
-                self._tick(images_per_second=steps * run.batch / (now - tick_began), seconds=now - began)
-                tick_began, steps = now, 0
+                self._tick(images_per_second=images / (now - tick_began), seconds=now - began)
+                tick_began, images = now, 0
             if self._passed(intervals.sample_images) or last:
                 self._sample()
             if run.measure.every_images and self._passed(run.measure.every_images):
@@ -299,8 +308,8 @@ class _Stretch:
 
     def _passed(self, interval: int) -> bool:
         """Whether the last batch reached or crossed a multiple of the interval."""
-        images_seen, batch = self.state.images_seen, self.run.batch
-        return images_seen // interval > (images_seen - batch) // interval
+        images_seen = self.state.images_seen
+        return images_seen // interval > (images_seen - self._batch) // interval
 
     def _tick(self, *, images_per_second: float, seconds: float) -> None:
         self._require_finite_losses()
@@ -338,7 +347,8 @@ class _Stretch:
 
     def _measure(self) -> None:
         """The distance of the EMA generator's samples to the training pictures."""
-        if self._yardstick is not None:
+        grown = self.state.stage is None or self.state.stage.resolution == self.run.model.resolution
+        if self._yardstick is not None and grown:
             result, best = self._yardstick.measure(self._average_model())
             if self.reporter:
                 self.reporter.measured(result, best=best)
@@ -353,9 +363,10 @@ class _Stretch:
             self._require_finite_losses()
             self._require_finite_weights()
             card = Card(data=self.dataset.name, images_seen=self.state.images_seen)
-            generator = calibrated(self.state.average, self.run.seed, self.run.model.labels)
+            average, config = model_at(self.state.average, self.run.model, self.state.stage)
+            generator = calibrated(average, self.run.seed, config.labels)
             discriminator = self.state.discriminator.state_dict()
-            self._average = Model(generator, self.run.model, card, self.folder.path.name, discriminator)
+            self._average = Model(generator, config, card, self.folder.path.name, discriminator)
             self._averaged_at = self.state.images_seen
         return self._average
 

@@ -14,7 +14,15 @@ from facegan.images import save
 SIZE = (960, 480)
 MARGIN = (64, 40, 24, 48)  # left, top, right, bottom
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
-NOT_TERMS = ("images_seen", "seconds", "images_per_second", "augment_p", "augment_sign")
+NOT_TERMS = (
+    "images_seen",
+    "seconds",
+    "images_per_second",
+    "augment_p",
+    "augment_sign",
+    "resolution",
+    "alpha",
+)
 
 
 def plot_losses(log: list[dict[str, Any]], path: Path) -> None:

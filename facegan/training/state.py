@@ -20,6 +20,7 @@ from facegan.labels import LabelSpace
 from facegan.losses import Player, lazy_interval
 from facegan.models import shipped
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
+from facegan.networks.base import Stage
 from facegan.presets import Adam, Compile, Device, Precision, Run
 from facegan.randomness import Purpose, seeded
 from facegan.runtime import choose_device, place, training_dtype
@@ -30,8 +31,8 @@ class Forms:
     """What a step's main phases call, eager or compiled: G's synthesis, D in its own and in G's phase."""
 
     synthesis: Callable[..., Tensor]
-    discriminate: Callable[[Tensor, Tensor | None], Tensor]
-    judge: Callable[[Tensor, Tensor | None], Tensor]
+    discriminate: Callable[[Tensor, Tensor | None, Stage | None], Tensor]
+    judge: Callable[[Tensor, Tensor | None, Stage | None], Tensor]
 
 
 def eager(generator: Generator, discriminator: Discriminator) -> Forms:
@@ -53,6 +54,7 @@ class TrainState:
     log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
     log_steps: int = 0
     compiled: Forms | None = None  # of both networks; no part of a checkpoint
+    stage: Stage | None = None  # of the step that is being taken, where the networks grow
 
     @property
     def augment_p(self) -> Tensor:
@@ -127,8 +129,8 @@ def settled(run: Run) -> Run:
     path = run.data.path if run.data.path == STARTER else str(Path(run.data.path).resolve())
     device_name = cast(Device, device.type)
     compile_: Compile = run.compile
-    if compile_ == "auto":
-        compile_ = "yes" if device.type == "cuda" else "no"  # on a CPU it costs minutes and gains little
+    if compile_ == "auto":  # on a CPU it costs minutes and gains little
+        compile_ = "yes" if device.type == "cuda" and run.growth is None else "no"
     is_path = run.init not in shipped() and os.path.exists(run.init)
     data = replace(run.data, path=path)
     return replace(
@@ -158,10 +160,9 @@ def new_state(run: Run) -> TrainState:
     for layer in layers[: run.freeze_d]:
         layer.requires_grad_(False)
     average = copy.deepcopy(generator).eval().requires_grad_(False)
-    phases = run.loss.phases()
     optimizers: dict[Player, torch.optim.Adam] = {
-        "G": _adam(generator, run.optimizer, device, lazy_interval(phases, "G")),
-        "D": _adam(discriminator, run.optimizer, device, lazy_interval(phases, "D")),
+        "G": _adam(generator, run.optimizer, device, adam_share(run, "G")),
+        "D": _adam(discriminator, run.optimizer, device, adam_share(run, "D")),
     }
     state = TrainState(generator, discriminator, average, optimizers, run.model.labels)
     if isinstance(run.augment, Ada):
@@ -169,12 +170,14 @@ def new_state(run: Run) -> TrainState:
     return state
 
 
-def _adam(network: nn.Module, config: Adam, device: torch.device, interval: int) -> torch.optim.Adam:
-    """Adam for a player that takes interval + 1 steps where it would take interval: see lazy_interval.
+def adam_share(run: Run, player: Player) -> float:
+    """c = k / (k + 1) of a player with k + 1 steps instead of k (Karras et al. 2020, StyleGAN2, app. B)."""
+    interval = lazy_interval(run.loss.phases(), player)
+    return interval / (interval + 1) if interval > 1 else 1.0
 
-    Learning rate times c, betas to the power of c, c = k / (k + 1) (Karras et al. 2020, app. B).
-    """
-    share = interval / (interval + 1) if interval > 1 else 1.0
+
+def _adam(network: nn.Module, config: Adam, device: torch.device, share: float) -> torch.optim.Adam:
+    """Adam with its learning rate times the share, and its betas to the power of it."""
     betas, fused = (config.beta1**share, config.beta2**share), device.type in ("cpu", "cuda")
     return torch.optim.Adam(
         trainable(network), lr=config.lr * share, betas=betas, eps=config.eps, fused=fused
@@ -190,7 +193,7 @@ def _load_adam(optimizer: torch.optim.Adam, stored: Parts) -> None:
     """Takes over moments and step counts, but not the settings: those may have been changed by --force."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = stored["state"]
-    if state and sorted(state) != list(range(len(parameters))):
+    if not set(state) <= set(range(len(parameters))):  # weights not yet grown into have none
         raise ValueError("Adam's moments are of other weights")
     for number, moments in state.items():
         # torch takes moments of any shape, and then writes where they are not

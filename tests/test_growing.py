@@ -1,0 +1,273 @@
+"""Progressive growing: stages as a function of images seen, reals that fade, Adam afresh, exact resume."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from states import differing
+
+from facegan import models
+from facegan.config import UsageError, from_json, to_json
+from facegan.data import DataConfig, Dataset, open_dataset
+from facegan.growth import Growth
+from facegan.losses import StyleGAN2Loss, WassersteinGP
+from facegan.networks.base import Stage
+from facegan.networks.dcgan import DCGANConfig
+from facegan.networks.stylegan import StyleGANConfig
+from facegan.presets import Adam, Intervals, Run
+from facegan.synthesis import Sampler
+from facegan.training.batch import TrainingBatch
+from facegan.training.growing import model_at, reals_at, run_at, stage_of
+from facegan.training.loop import train, train_step
+from facegan.training.run_folder import RunFolder
+from facegan.training.state import new_state
+
+# 4 px for 16 images, 8 px fades in for 16, is stable for 16, 16 px fades in for 16
+GROWTH = Growth(first_resolution=4, stable_images=16, fade_images=16, batches=(8, 8, 4), lrs=(0.002, 0.001))
+
+
+@pytest.fixture
+def run(picture_folder: Path) -> Run:
+    return Run(
+        model=StyleGANConfig(
+            resolution=16, z_dim=6, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8
+        ),
+        loss=StyleGAN2Loss(r1_gamma=10.0, r1_interval=1, path_length_weight=0.0, mixing_probability=0.9),
+        data=DataConfig(str(picture_folder)),
+        optimizer=Adam(lr=0.003, beta1=0.0, beta2=0.99),
+        intervals=Intervals(log_images=8, sample_images=32, checkpoint_images=32),
+        growth=GROWTH,
+        batch=8,
+        micro_batch=4,
+        total_images=80,
+        device="cpu",
+        precision="fp32",
+    )
+
+
+@pytest.fixture
+def dataset(run: Run) -> Dataset:
+    return open_dataset(run.data, resolution=16)
+
+
+# ---- the schedule
+
+
+@pytest.mark.parametrize(
+    ("images_seen", "stage"),
+    [
+        (0, Stage(4)),
+        (16, Stage(4)),
+        (20, Stage(8, 0.25)),
+        (28, Stage(8, 0.75)),
+        (32, Stage(8)),
+        (48, Stage(8)),
+        (56, Stage(16, 0.5)),
+        (64, Stage(16)),
+        (10**9, Stage(16)),
+    ],
+)
+def test_stages_follow_the_images_seen(images_seen: int, stage: Stage) -> None:
+    assert GROWTH.stage(images_seen, 16) == stage
+
+
+def test_the_default_is_the_published_schedule() -> None:
+    """From 8 px on: lod = log2 R - 3 - phase - max(images in it - 600,000, 0) / 600,000."""
+    for images_seen in range(0, 10_000_000, 137_000):
+        phase, within = divmod(images_seen, 1_200_000)
+        lod = max(10 - 3 - phase - max(within - 600_000, 0) / 600_000, 0)
+        stage = Growth().stage(images_seen, 1024)
+        assert 10 - np.log2(stage.resolution) + 1 - stage.alpha == pytest.approx(lod)
+    assert Growth().images_to(1024) == 7 * 1_200_000
+    assert Growth().stage(Growth().images_to(64), 64) == Stage(64)
+
+
+def test_without_a_fade_the_next_resolution_is_there_at_once() -> None:
+    growth = Growth(first_resolution=4, stable_images=16, fade_images=0)
+    assert [growth.stage(images, 16) for images in (0, 15, 16, 32)] == [
+        Stage(4),
+        Stage(4),
+        Stage(8),
+        Stage(16),
+    ]
+
+
+def test_batch_and_learning_rate_are_the_stage_s(run: Run) -> None:
+    found = [run_at(run, stage_of(run, images)) for images in (0, 20, 32, 56, 80)]
+    assert [(each.batch, each.micro_batch) for each in found] == [(8, 4), (8, 4), (8, 4), (4, 4), (4, 4)]
+    assert [each.optimizer.lr for each in found] == [0.002, 0.001, 0.001, 0.001, 0.001]
+    plain = replace(run, growth=Growth(4, 16, 16))
+    assert run_at(plain, Stage(8)) == plain
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"growth": Growth(first_resolution=32)}, "at most model.resolution, 16"),
+        ({"growth": Growth(batches=(6,))}, "multiple of"),
+        ({"growth": Growth(), "compile": "yes"}, "compile yes with growth"),
+        ({"growth": Growth(batches=(8,)), "micro_batch": 0}, "micro_batch 0 with growth"),
+        ({"model": DCGANConfig(), "loss": WassersteinGP()}, "BatchNorm|dcgan does not"),
+    ],
+)
+def test_what_cannot_grow_is_refused(run: Run, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        replace(run, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"first_resolution": 12}, {"stable_images": 0}, {"fade_images": -1}, {"batches": (0,)}, {"lrs": (0.0,)}],
+)
+def test_impossible_schedules_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"growth\."):
+        Growth(**changes)
+
+
+def test_a_schedule_makes_a_json_round_trip(run: Run) -> None:
+    assert from_json(Run, to_json(run)) == run
+
+
+# ---- steps
+
+
+def test_reals_are_made_smaller_and_fade_in_as_the_network_does() -> None:
+    images = torch.arange(2 * 3 * 16 * 16, dtype=torch.float32).view(2, 3, 16, 16)
+    means = images.view(2, 3, 8, 2, 8, 2).mean(dim=(3, 5))
+    assert torch.equal(reals_at(images, Stage(16), 16), images)
+    assert torch.allclose(reals_at(images, Stage(8), 16), means)
+    below = (
+        means.view(2, 3, 4, 2, 4, 2).mean(dim=(3, 5)).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    )
+    assert torch.allclose(reals_at(images, Stage(8, 0.25), 16), 0.25 * means + 0.75 * below)
+    assert reals_at(images, None, 16) is images
+
+
+def test_fakes_and_reals_have_the_stage_s_size(run: Run, dataset: Dataset) -> None:
+    state = new_state(run)
+    for stage in (Stage(4), Stage(8, 0.5), Stage(16)):
+        state.stage = stage
+        batch = TrainingBatch(state, run, dataset, 0)
+        assert batch.real.shape[2:] == batch.fake().shape[2:] == (stage.resolution, stage.resolution)
+        assert batch.logits(batch.fake(), "fake").shape == (4,)
+
+
+def test_styles_are_mixed_among_the_layers_that_are_there(run: Run, dataset: Dataset) -> None:
+    run = replace(run, loss=replace(run.loss, mixing_probability=1.0))  # type: ignore[type-var]
+    state, w = new_state(run), torch.zeros(4, 6, 6)
+    state.stage = Stage(8, 0.5)  # of its four layers
+    for first in range(0, 160, 8):
+        mixed = TrainingBatch(state, run, dataset, first)._mixed(w)
+        changed = [bool((mixed[:, layer] != 0).any()) for layer in range(4)]
+        assert not changed[0]
+        assert changed[3]
+
+
+def test_adam_starts_afresh_where_a_fade_begins_and_ends(run: Run, dataset: Dataset) -> None:
+    state, taken = new_state(run), []
+    while state.images_seen < 80:
+        first = state.images_seen
+        train_step(state, run, dataset, run.loss.phases())
+        steps = [float(moments["step"]) for moments in state.optimizers["G"].state.values()]
+        taken.append((first, max(steps)))
+    # batches of 8 from 0 to 56 (16 px fades in from 48 on, but batch 48 is the last at 8 px), then of 4
+    assert taken == [
+        (0, 1), (8, 2), (16, 3), (24, 1), (32, 1), (40, 2), (48, 3), (56, 1), (60, 2), (64, 1), (68, 2),
+        (72, 3), (76, 4),
+    ]  # fmt: skip
+
+
+def test_weights_that_are_not_there_yet_stay_as_they_were(run: Run, dataset: Dataset) -> None:
+    state = new_state(run)
+    start = copy.deepcopy({player: network.state_dict() for player, network in state.networks.items()})
+    while state.images_seen < 48:
+        train_step(state, run, dataset, run.loss.phases())
+    for player, network in state.networks.items():
+        for name, value in network.named_parameters():
+            assert torch.equal(value, start[player][name]) == ("b16" in name), name
+
+
+@pytest.mark.parametrize("stopped_at", [16, 24, 28, 56])
+def test_resume_is_bit_equal_through_a_growth_step(run: Run, dataset: Dataset, stopped_at: int) -> None:
+    run = replace(run, growth=replace(GROWTH, batches=(4,)))  # type: ignore[type-var]
+    whole = new_state(run)
+    parts: Any = None
+    while whole.images_seen < stopped_at + 12:
+        if whole.images_seen == stopped_at:
+            parts = copy.deepcopy(whole.parts())
+        train_step(whole, run, dataset, run.loss.phases())
+    fresh = new_state(run)
+    fresh.load_parts(parts)
+    while fresh.images_seen < stopped_at + 12:
+        train_step(fresh, run, dataset, run.loss.phases())
+    assert differing(fresh.parts(), whole.parts()) == []
+
+
+def test_without_its_memory_of_the_stage_a_resumed_run_differs(run: Run, dataset: Dataset) -> None:
+    whole = new_state(run)
+    for _ in range(3):
+        train_step(whole, run, dataset, run.loss.phases())
+    parts = copy.deepcopy(whole.parts())  # the next step begins a fade
+    train_step(whole, run, dataset, run.loss.phases())
+    fresh = new_state(run)
+    fresh.load_parts(parts | {"memory": {}})
+    train_step(fresh, run, dataset, run.loss.phases())
+    assert differing(fresh.parts(), whole.parts()) != []
+
+
+def test_the_wgan_gp_recipe_grows_as_well(run: Run, dataset: Dataset) -> None:
+    run = replace(run, loss=WassersteinGP(mixing_probability=0.9))
+    state = new_state(run)
+    while state.images_seen < 80:
+        terms = train_step(state, run, dataset, run.loss.phases())
+        assert all(value.isfinite() for value in terms.values())
+    assert "D_penalty" in terms
+
+
+# ---- what is saved
+
+
+def test_a_model_saved_on_the_way_is_the_network_so_far(run: Run) -> None:
+    average = new_state(run).average
+    w = torch.randn(2, 6, 6)
+    for stage in (Stage(8, 0.5), Stage(16)):
+        small, config = model_at(average, run.model, stage)
+        assert isinstance(config, StyleGANConfig)
+        assert (config.resolution, config.alpha) == (stage.resolution, stage.alpha)
+        with torch.no_grad():
+            expected = average.synthesis(w, stage=stage)  # another memory layout, so another rounding
+            assert torch.allclose(small.synthesis(w[:, : small.num_ws]), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_grows_stops_goes_on_and_ends_as_one_left_alone(run: Run, tmp_path: Path) -> None:
+    train(run, tmp_path / "whole")
+    sizes = {}
+    for _ in range(20):
+        result = train(
+            run, tmp_path / "stopped", resume=(tmp_path / "stopped").exists(), stop_after_seconds=0
+        )
+        model = models.load(str(tmp_path / "stopped"))
+        pictures = Sampler(model).sample([1])
+        assert pictures.shape[1:3] == model.config.image_shape[1:]
+        sizes[result.images_seen] = model.config.resolution
+        if result.finished:
+            break
+    assert sizes == {
+        8: 4, 16: 4, 24: 4, 32: 8, 40: 8, 48: 8, 56: 8, 60: 16, 64: 16, 68: 16, 72: 16, 76: 16, 80: 16
+    }  # fmt: skip
+    parts = [RunFolder(tmp_path / name).newest_checkpoint(pytest.fail) for name in ("stopped", "whole")]
+    assert parts[0] is not None
+    assert parts[1] is not None
+    assert differing(parts[0], parts[1]) == []
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [line["resolution"] for line in lines][:3] == [4, 4, 4]
+    assert lines[-1]["resolution"] == 16
+    assert all(0 < line["alpha"] <= 1 for line in lines)
