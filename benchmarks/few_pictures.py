@@ -20,7 +20,8 @@ from facegan.config import override
 from facegan.metrics.evaluate import measure
 from facegan.metrics.subjects import model_subject
 from facegan.people.draw import draw_people
-from facegan.presets import Run, preset
+from facegan.presets import preset
+from facegan.run import Run
 from facegan.synthesis import Sampler
 from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder

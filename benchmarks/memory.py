@@ -20,7 +20,8 @@ from train_step import RandomPictures
 
 from facegan.config import override
 from facegan.data import Dataset
-from facegan.presets import PRESETS, Run, preset
+from facegan.presets import PRESETS, preset
+from facegan.run import Run
 from facegan.training.loop import train_step
 from facegan.training.memory import step_need
 from facegan.training.state import new_state, settled

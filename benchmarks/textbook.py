@@ -23,7 +23,7 @@ from facegan.networks.stylegan2 import (
     SynthesisLayer,
     ToRGB,
 )
-from facegan.presets import Run
+from facegan.run import Run
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -37,7 +37,8 @@ from facegan.data import Dataset
 from facegan.models import Model
 from facegan.networks import build_generator
 from facegan.networks.stylegan2 import StyleGAN2Config
-from facegan.presets import Precision, Run, preset
+from facegan.presets import preset
+from facegan.run import Precision, Run
 from facegan.synthesis import Sampler
 from facegan.training.loop import train_step
 from facegan.training.state import new_state, settled

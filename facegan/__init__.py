@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from facegan.config import UsageError
     from facegan.data import DataConfig, Dataset, open_dataset
     from facegan.images import Provenance
-    from facegan.presets import PRESETS, Run
+    from facegan.presets import PRESETS
+    from facegan.run import Run
     from facegan.synthesis import Sampler
     from facegan.training.loop import train
 
@@ -41,7 +42,7 @@ _HOME = {
     "DataConfig": "facegan.data",
     "Dataset": "facegan.data",
     "Provenance": "facegan.images",
-    "Run": "facegan.presets",
+    "Run": "facegan.run",
     "Sampler": "facegan.synthesis",
     "UsageError": "facegan.config",
     "open_dataset": "facegan.data",

@@ -14,7 +14,8 @@ from facegan.data import DataConfig
 from facegan.files import require_writable
 from facegan.images import Pixels, Provenance, grid, save
 from facegan.networks.dcgan import DCGANConfig
-from facegan.presets import Intervals, Run, preset
+from facegan.presets import preset
+from facegan.run import Intervals, Run
 from facegan.synthesis import Sampler, walk
 from facegan.training.loop import Reporter, Result, train
 from facegan.training.run_folder import RunFolder

@@ -1,166 +1,20 @@
-"""A training run as one frozen config, and the table of presets.
+"""The table of presets: runs with a name, a source, a cost, and what to expect of them.
 
-A preset is a typed object with its source, its cost and what to expect of it; `facegan train --preset P
---set a.b=c` changes single values of its run.
+`facegan train --preset P --set a.b=c` changes single values of a preset's run.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
-from facegan.augment import FACE_SAFE, Ada, Augment, NoAugment
-from facegan.config import UsageError, choose
-from facegan.data import DataConfig
+from facegan.augment import FACE_SAFE, Augment, NoAugment
+from facegan.config import choose
 from facegan.growth import Growth
-from facegan.losses import LeastSquares, Loss, NonSaturating, StyleGAN2Loss, WassersteinGP
-from facegan.networks import NetworkConfig
+from facegan.losses import Loss, StyleGAN2Loss, WassersteinGP
 from facegan.networks.dcgan import DCGANConfig
 from facegan.networks.stylegan import StyleGANConfig
 from facegan.networks.stylegan2 import StyleGAN2Config
-
-MAX_BATCH = 65_536
-MIN_SAMPLES = 100  # of which a distance can say anything
-
-Precision = Literal["auto", "fp32", "bf16"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Compile = Literal["auto", "yes", "no"]
-
-
-@dataclass(frozen=True)
-class Adam:
-    """Adam's settings, the same for both players."""
-
-    lr: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        if self.lr <= 0 or self.eps <= 0:
-            raise UsageError(f"optimizer.lr {self.lr}, eps {self.eps}: must be positive")
-        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
-            raise UsageError(f"optimizer.beta1 {self.beta1}, beta2 {self.beta2}: 0 or more, below 1")
-
-
-@dataclass(frozen=True)
-class Ema:
-    """The running mean of G's weights: half-life in images, at most `rampup` of the images seen so far."""
-
-    halflife_images: float = 10_000.0
-    rampup: float = 0.05
-
-    def __post_init__(self) -> None:
-        if self.halflife_images < 0 or self.rampup < 0:
-            raise UsageError(f"ema.halflife_images {self.halflife_images}, rampup {self.rampup}: 0 or more")
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Every how many images something is written."""
-
-    log_images: int = 2_560
-    sample_images: int = 25_600
-    checkpoint_images: int = 51_200
-    keep_checkpoint_images: int = 0  # older checkpoints are kept where the clock passes a multiple; 0: none
-
-    def __post_init__(self) -> None:
-        for name in ("log_images", "sample_images", "checkpoint_images"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"intervals.{name} {getattr(self, name)}: must be positive")
-        if self.keep_checkpoint_images < 0:
-            raise UsageError(f"intervals.keep_checkpoint_images {self.keep_checkpoint_images}: 0 or more")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A Frechet distance of EMA samples to the training pictures while training; the best model is kept."""
-
-    every_images: int = 0  # 0: never
-    features: Literal["efficientnet", "fid", "clean-fid", "dinov2", "random", "pixels"] = "efficientnet"
-    samples: int = 2_000
-
-    def __post_init__(self) -> None:
-        if self.every_images < 0:
-            raise UsageError(f"measure.every_images {self.every_images}: 0 (never) or more")
-        if not MIN_SAMPLES <= self.samples <= 100_000:
-            raise UsageError(f"measure.samples {self.samples}: {MIN_SAMPLES} to 100,000")
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that decides how a training run goes; stored as the run folder's run.json."""
-
-    model: NetworkConfig
-    loss: Loss = field(default_factory=NonSaturating)
-    data: DataConfig = field(default_factory=DataConfig)
-    optimizer: Adam = field(default_factory=Adam)
-    ema: Ema = field(default_factory=Ema)
-    intervals: Intervals = field(default_factory=Intervals)
-    measure: Measure = field(default_factory=Measure)
-    augment: Augment = field(default_factory=NoAugment)
-    growth: Growth | None = None  # null: all resolutions from the start
-    init: str = ""  # the model whose weights the run starts from
-    freeze_d: int = 0  # so many of D's layers, from the image on, stay as they came with init
-    batch: int = 128
-    micro_batch: int = 128  # 0: as many as fit into memory
-    total_images: int = 1_000_000
-    seed: int = 0
-    device: Device = "auto"
-    precision: Precision = "auto"
-    compile: Compile = "auto"  # the networks, by torch.compile; auto: on CUDA
-
-    def __post_init__(self) -> None:
-        if self.micro_batch < 0 or self.batch < 1:
-            raise UsageError(
-                f"batch {self.batch}, micro_batch {self.micro_batch}: must be positive; micro_batch 0 takes "
-                "what fits into memory"
-            )
-        part = self.micro_batch or self.batch
-        if self.batch % part:
-            raise UsageError(f"batch {self.batch}: must be a multiple of micro_batch {self.micro_batch}")
-        if self.batch > MAX_BATCH:
-            raise UsageError(f"batch {self.batch}: at most {MAX_BATCH:,}")
-        if isinstance(self.loss, WassersteinGP) and self.model.d_has_batch_norm:
-            raise UsageError(
-                "loss wgan-gp: its penalty is of single images, which BatchNorm in D mixes; "
-                "add --set model.d_norm=layer (or none)"
-            )
-        group = getattr(self.model, "minibatch_std_group", 1)
-        if part % min(group, part):
-            raise UsageError(f"micro_batch {part}: a multiple of minibatch_std_group {group}, or below it")
-        if isinstance(self.loss, StyleGAN2Loss) and self.model.architecture == "dcgan":
-            raise UsageError("loss stylegan2: it is for StyleGAN and StyleGAN2, not for dcgan")
-        if self.growth is not None:
-            self._check_growth(self.growth)
-        if self.freeze_d < 0 or (self.freeze_d and not self.init):
-            raise UsageError(f"freeze_d {self.freeze_d}: 0 or more, and only of a D that came with --init")
-        adapts = isinstance(self.augment, Ada) and self.augment.full_images > 0
-        if adapts and isinstance(self.loss, (LeastSquares, WassersteinGP)):
-            raise UsageError(
-                f"augment ada with loss {self.loss.name}: p follows the sign of D's logits, which means "
-                "nothing there; set augment.full_images=0 and augment.p_start"
-            )
-        if self.total_images < 1:
-            raise UsageError(f"total_images {self.total_images}: must be positive")
-        if not 0 <= self.seed < 2**32:  # randomness keys are 32-bit words
-            raise UsageError(f"seed {self.seed}: 0 to {2**32 - 1}")
-
-    def _check_growth(self, growth: Growth) -> None:
-        """Whether every stage's batch can be taken in parts, and the network grows at all."""
-        if not isinstance(self.model, StyleGANConfig):
-            raise UsageError(f"growth: StyleGAN grows, {self.model.architecture} does not")
-        if growth.first_resolution > self.model.resolution:
-            raise UsageError(
-                f"growth.first_resolution {growth.first_resolution}: at most model.resolution, "
-                f"{self.model.resolution}"
-            )
-        if self.compile == "yes":
-            raise UsageError("compile yes with growth: every step would be compiled anew; use compile=no")
-        if not self.micro_batch and growth.batches:
-            raise UsageError("micro_batch 0 with growth.batches: say how many images at a time fit")
-        for batch in growth.batches:
-            replace(self, growth=None, batch=batch, micro_batch=min(self.micro_batch, batch))
+from facegan.run import Adam, Ema, Run
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from PIL import Image
 from facegan import models
 from facegan.data import DataConfig
 from facegan.networks.dcgan import DCGANConfig
-from facegan.presets import Intervals, Run
+from facegan.run import Intervals, Run
 from facegan.training.loop import train
 
 MAX_FAST_SECONDS = 2.0

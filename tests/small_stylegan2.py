@@ -10,7 +10,7 @@ import torch
 from facegan.data import DataConfig
 from facegan.losses import StyleGAN2Loss
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
-from facegan.presets import Adam, Intervals, Run
+from facegan.run import Adam, Intervals, Run
 
 SHAPE: dict[str, Any] = {
     "resolution": 16, "z_dim": 7, "w_dim": 6, "mapping_layers": 2, "channel_base": 128, "channel_max": 12,

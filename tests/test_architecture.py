@@ -18,7 +18,7 @@ REPOSITORY = ROOT.parent
 RANKS = {
     "card": 0, "config": 0, "files": 0, "images": 0, "labels": 0, "people": 0, "randomness": 0, "video": 0,
     "augment": 1, "growth": 1, "networks": 1, "losses": 1, "data": 1, "perception": 1,
-    "checkpoint": 2, "models": 2, "presets": 2,
+    "checkpoint": 2, "models": 2, "presets": 2, "run": 2,
     "runtime": 3, "synthesis": 3,
     "output": 4, "metrics": 4,
     "training": 5,

@@ -28,7 +28,7 @@ from facegan.metrics.evaluate import measure
 from facegan.metrics.report import as_text
 from facegan.metrics.subjects import model_subject
 from facegan.output import write_grid, write_pictures
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.synthesis import Sampler, latent, walk
 from facegan.training.batch import TrainingBatch
 from facegan.training.ema import calibrated

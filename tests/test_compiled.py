@@ -17,7 +17,7 @@ from torch import Tensor
 
 from facegan.data import Dataset, open_dataset
 from facegan.labels import Attribute, LabelSpace
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.training import compiled
 from facegan.training.compiled import Mismatch, compiled_forms, require_equal
 from facegan.training.loop import train, train_step

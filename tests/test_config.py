@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from facegan.config import UsageError, choose, differences, from_json, nearest, override, to_json
 from facegan.data import DataConfig
-from facegan.presets import PRESETS, Adam, Run, preset
+from facegan.presets import PRESETS, preset
 from facegan.randomness import Purpose, numpy_generator, seeded, torch_generator, torch_seed
+from facegan.run import Adam, Run
 
 RUN = PRESETS["dcgan-64"].run
 

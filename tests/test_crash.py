@@ -26,7 +26,7 @@ from facegan import checkpoint, cli
 from facegan.config import to_json
 from facegan.data import DataConfig, open_dataset
 from facegan.files import write_atomically
-from facegan.presets import Intervals, Measure, Run
+from facegan.run import Intervals, Measure, Run
 from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
 

@@ -9,7 +9,7 @@ import torch
 
 from facegan.labels import LabelSpace
 from facegan.networks.dcgan import DCGANConfig, DCGANGenerator
-from facegan.presets import Ema
+from facegan.run import Ema
 from facegan.training.ema import CALIBRATION_IMAGES, calibrated, ema_beta, update_ema
 
 

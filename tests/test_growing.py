@@ -14,6 +14,7 @@ import torch
 from states import differing
 
 from facegan import models
+from facegan.augment import Ada
 from facegan.config import UsageError, from_json, to_json
 from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.growth import Growth
@@ -21,7 +22,7 @@ from facegan.losses import StyleGAN2Loss, WassersteinGP
 from facegan.networks.base import Stage
 from facegan.networks.dcgan import DCGANConfig
 from facegan.networks.stylegan import StyleGANConfig
-from facegan.presets import Adam, Intervals, Run
+from facegan.run import Adam, Intervals, Run
 from facegan.synthesis import Sampler
 from facegan.training.batch import TrainingBatch
 from facegan.training.growing import model_at, reals_at, run_at, stage_of
@@ -32,19 +33,19 @@ from facegan.training.state import new_state
 # 4 px for 16 images, 8 px fades in for 16, is stable for 16, 16 px fades in for 16
 GROWTH = Growth(first_resolution=4, stable_images=16, fade_images=16, batches=(8, 8, 4), lrs=(0.002, 0.001))
 
+SMALL = StyleGANConfig(resolution=16, z_dim=6, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8)
+
 
 @pytest.fixture
 def run(picture_folder: Path) -> Run:
     return Run(
-        model=StyleGANConfig(
-            resolution=16, z_dim=6, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8
-        ),
+        model=SMALL,
         loss=StyleGAN2Loss(r1_gamma=10.0, r1_interval=1, path_length_weight=0.0, mixing_probability=0.9),
         data=DataConfig(str(picture_folder)),
         optimizer=Adam(lr=0.003, beta1=0.0, beta2=0.99),
         intervals=Intervals(log_images=8, sample_images=32, checkpoint_images=32),
         growth=GROWTH,
-        batch=8,
+        batch=4,
         micro_batch=4,
         total_images=80,
         device="cpu",
@@ -104,16 +105,18 @@ def test_batch_and_learning_rate_are_the_stage_s(run: Run) -> None:
     assert [(each.batch, each.micro_batch) for each in found] == [(8, 4), (8, 4), (8, 4), (4, 4), (4, 4)]
     assert [each.optimizer.lr for each in found] == [0.002, 0.001, 0.001, 0.001, 0.001]
     plain = replace(run, growth=Growth(4, 16, 16))
-    assert run_at(plain, Stage(8)) == plain
+    assert run_at(plain, Stage(8)) == replace(plain, growth=None)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"growth": Growth(first_resolution=32)}, "at most model.resolution, 16"),
-        ({"growth": Growth(batches=(6,))}, "multiple of"),
+        ({"growth": Growth(batches=(6, 4))}, "multiple of"),
+        ({"growth": Growth(batches=(8,))}, "batch 4: growth.batches ends with 8, as it must be"),
+        ({"growth": Growth(4), "model": replace(SMALL, base=(5, 4)), "augment": Ada()}, "needs even sides"),
         ({"growth": Growth(), "compile": "yes"}, "compile yes with growth"),
-        ({"growth": Growth(batches=(8,)), "micro_batch": 0}, "micro_batch 0 with growth"),
+        ({"growth": Growth(batches=(4,)), "micro_batch": 0}, "micro_batch 0 with growth"),
         ({"model": DCGANConfig(), "loss": WassersteinGP()}, "BatchNorm|dcgan does not"),
     ],
 )

@@ -14,7 +14,8 @@ from facegan.config import UsageError, override
 from facegan.losses import AdversarialLoss, Hinge, Kind, LeastSquares, NonSaturating, Phase, WassersteinGP
 from facegan.losses import gradient_penalty as penalty_of
 from facegan.networks.dcgan import DCGANConfig
-from facegan.presets import Run, preset
+from facegan.presets import preset
+from facegan.run import Run
 
 LOSSES = [NonSaturating(), LeastSquares(), Hinge(), WassersteinGP()]
 

@@ -15,7 +15,7 @@ from facegan import models
 from facegan.card import Value
 from facegan.config import UsageError
 from facegan.data import DataConfig
-from facegan.presets import Measure, Run
+from facegan.run import Measure, Run
 from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
 

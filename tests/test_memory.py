@@ -14,7 +14,7 @@ from facegan.cli import app
 from facegan.config import UsageError, override
 from facegan.data import Dataset, open_dataset
 from facegan.networks.stylegan2 import StyleGAN2Config
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.training import loop, memory
 from facegan.training.memory import fitted, free_memory, micro_batches, step_need
 from facegan.training.run_folder import RunFolder

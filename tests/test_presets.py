@@ -8,7 +8,8 @@ import pytest
 
 from facegan.losses import StyleGAN2Loss
 from facegan.networks.stylegan2 import StyleGAN2Config
-from facegan.presets import PRESETS, Run
+from facegan.presets import PRESETS
+from facegan.run import Run
 
 
 def stylegan2_run(name: str) -> tuple[Run, StyleGAN2Config, StyleGAN2Loss]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from facegan.data import open_dataset
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.training.loop import Tick
 from facegan.training.progress import ProgressReporter
 

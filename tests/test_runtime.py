@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from facegan import runtime
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.training.state import settled
 
 CPU = torch.device("cpu")

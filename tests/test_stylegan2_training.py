@@ -17,7 +17,7 @@ from facegan.config import UsageError
 from facegan.data import Dataset, open_dataset
 from facegan.losses import Kind, StyleGAN2Loss, lazy_interval, path_lengths, squared_gradient
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
-from facegan.presets import Adam, Run
+from facegan.run import Adam, Run
 from facegan.training.batch import TrainingBatch, rows
 from facegan.training.loop import train_step
 from facegan.training.state import TrainState, new_state

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facegan import checkpoint
 from facegan.config import UsageError
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.training.loop import train, train_step
 from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder

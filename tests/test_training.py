@@ -19,8 +19,8 @@ from facegan.config import UsageError
 from facegan.data import Dataset, open_dataset
 from facegan.images import read_provenance
 from facegan.losses import Phase
-from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
+from facegan.run import Run
 from facegan.training.batch import TrainingBatch
 from facegan.training.loop import Tick, train, train_step
 from facegan.training.run_folder import RunFolder

@@ -19,7 +19,7 @@ from facegan.config import UsageError
 from facegan.data import open_dataset
 from facegan.labels import Attribute, LabelSpace
 from facegan.models import read_tensors
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.synthesis import Sampler
 from facegan.training.loop import train, train_step
 from facegan.training.run_folder import RunFolder

@@ -20,7 +20,7 @@ from facegan.metrics.feature_set import FeatureSet, Progress, features_of, real_
 from facegan.metrics.neighbours import inside_manifolds, neighbourhoods
 from facegan.metrics.subjects import Subject, opened
 from facegan.perception.features import FeatureExtractor, extractor
-from facegan.presets import MIN_SAMPLES
+from facegan.run import MIN_SAMPLES
 from facegan.runtime import choose_device
 
 METRICS = ("fd", "kid", "pr")

@@ -25,7 +25,7 @@ from facegan.files import require_writable, write_atomically
 from facegan.metrics.distances import FirstFeatures, GaussianStatistics
 from facegan.metrics.subjects import CHUNK, shuffled
 from facegan.perception.features import FeatureExtractor
-from facegan.presets import MIN_SAMPLES
+from facegan.run import MIN_SAMPLES
 
 KEPT = 10_000  # features for KID, precision and recall
 CACHE_FORMAT = 1

@@ -15,8 +15,8 @@ from torch import Tensor
 from facegan.data import Dataset
 from facegan.images import to_float
 from facegan.losses import Kind, Player
-from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
+from facegan.run import Run
 from facegan.training.growing import reals_at
 from facegan.training.state import TrainState
 

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from facegan.networks import Discriminator, Generator
 from facegan.networks.base import Stage
-from facegan.presets import Run
 from facegan.randomness import Purpose, torch_generator
+from facegan.run import Run
 from facegan.training.state import Forms, TrainState, eager, trainable
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # relative, of a whole tensor; fused kernels round less often

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from facegan.labels import LabelSpace
 from facegan.networks import Generator
-from facegan.presets import Ema
 from facegan.randomness import Purpose, torch_generator
+from facegan.run import Ema
 
 CALIBRATION_IMAGES = 2_048
 _CALIBRATION_BATCH = 128

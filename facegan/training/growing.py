@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from facegan.networks import Generator, NetworkConfig, build_generator
 from facegan.networks.base import Stage
 from facegan.networks.stylegan import StyleGANConfig
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.training.state import TrainState, adam_share
 
 
@@ -21,12 +21,12 @@ def stage_of(run: Run, images_seen: int) -> Stage | None:
 
 
 def run_at(run: Run, stage: Stage | None) -> Run:
-    """The run with that stage's batch and learning rate."""
+    """The run with that stage's batch and learning rate, and no others to come."""
     if run.growth is None or stage is None:
         return run
     batch, lr = run.growth.batch(stage, run.batch), run.growth.lr(stage, run.optimizer.lr)
-    micro_batch = min(run.micro_batch, batch)
-    return replace(run, batch=batch, micro_batch=micro_batch, optimizer=replace(run.optimizer, lr=lr))
+    optimizer, micro_batch = replace(run.optimizer, lr=lr), min(run.micro_batch, batch)
+    return replace(run, growth=None, batch=batch, micro_batch=micro_batch, optimizer=optimizer)
 
 
 def enter(state: TrainState, run: Run, stage: Stage | None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from facegan.config import UsageError
 from facegan.data import Dataset
 from facegan.labels import label_space
-from facegan.presets import Run
+from facegan.run import Run
 
 
 def labelled(run: Run, dataset: Dataset, warn: Callable[[str], None]) -> Run:

@@ -34,7 +34,7 @@ from facegan.losses import Phase
 from facegan.models import Model
 from facegan.models import save as save_model
 from facegan.perception.features import extractor
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.runtime import choose_device
 from facegan.synthesis import Sampler
 from facegan.training.batch import TrainingBatch

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facegan.data import Dataset
 from facegan.networks.dcgan import DCGANConfig
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.runtime import choose_device
 from facegan.training.batch import TrainingBatch
 from facegan.training.state import TrainState, new_state

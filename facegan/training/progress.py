@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from facegan.card import Evaluation
 from facegan.data import Dataset
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.training.loop import Tick
 
 _SPEED_WINDOW_SECONDS = 30.0

@@ -31,7 +31,7 @@ from facegan.config import UsageError, differences, from_json, parse_json, to_js
 from facegan.files import append_line, clear_partial, write_text
 from facegan.images import Pixels, Provenance, save
 from facegan.models import RUN_MODEL
-from facegan.presets import Run
+from facegan.run import Run
 
 KEEP_NEWEST = 2
 LOSSES = "losses.png"

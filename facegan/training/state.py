@@ -21,8 +21,8 @@ from facegan.losses import Player, lazy_interval
 from facegan.models import shipped
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
 from facegan.networks.base import Stage
-from facegan.presets import Adam, Compile, Device, Precision, Run
 from facegan.randomness import Purpose, seeded
+from facegan.run import Adam, Compile, Device, Precision, Run
 from facegan.runtime import choose_device, place, training_dtype
 
 

@@ -16,7 +16,7 @@ from facegan.metrics.subjects import model_subject
 from facegan.models import Model, read_header
 from facegan.models import save as save_model
 from facegan.perception.features import FeatureExtractor
-from facegan.presets import Run
+from facegan.run import Run
 from facegan.synthesis import Sampler
 from facegan.training.run_folder import RunFolder
 
