@@ -1,6 +1,6 @@
 """What helps a GAN of few pictures: no augmentation, DiffAugment, ADA, transfer, at equal images seen.
 
-    python benchmarks/few_pictures.py --out RUNS --reference OTHERS.zip --init MODEL [--counts 250 1000]
+    python benchmarks/few_pictures.py --out RUNS --reference OTHERS.zip --init MODEL [--preset low-data]
 
 Draws the pictures (people of seed 3, of which the first so many are taken), trains one run for each count and
 way, and measures every one against other people than those it saw. A run that is there already goes on; so
@@ -27,11 +27,16 @@ from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
 
 SEED = 3
+ADA = [  # as in the preset low-data
+    "augment.name=ada", "augment.full_images=100000", "augment.p_max=0.8", "augment.rotate_90=0",
+    "augment.luma_flip=0", "augment.hue=0",
+]  # fmt: skip
 WAYS: dict[str, list[str]] = {
     "none": ["augment.name=none"],
     "diffaugment": ["augment.name=diffaugment"],
-    "ada": [],  # as the preset has it
-    "transfer, ada": [],
+    "ada": ADA,
+    "transfer": ["augment.name=none"],
+    "transfer, ada": ADA,
 }
 
 
@@ -47,7 +52,7 @@ def run_of(way: str, count: int, arguments: argparse.Namespace) -> Run:
         f"data.path={data}",
         "intervals.sample_images=10240",
     ]
-    run = override(preset("low-data").run, settings)
+    run = override(preset(arguments.preset).run, settings)
     return replace(run, init=arguments.init) if way.startswith("transfer") else run
 
 
@@ -71,6 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for data and runs")
     parser.add_argument("--reference", type=Path, required=True, help="people that no run has seen")
     parser.add_argument("--init", required=True, help="the model that transfer starts from")
+    parser.add_argument("--preset", default="low-data")
     parser.add_argument("--counts", type=int, nargs="+", default=[250, 1000])
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--images", type=int, default=100_000)

@@ -15,9 +15,10 @@ FACES = 12
 
 
 def row(path: Path, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The first faces of a sample grid of 8 a row [size, FACES * size, 3]."""
+    """The first faces of a sample grid of 8 a row [size, FACES * size, 3]; smaller ones in larger pixels."""
     with Image.open(path) as opened:
-        pixels = np.asarray(opened.convert("RGB"))
+        grid = opened.convert("RGB").resize((8 * size, 8 * size), Image.Resampling.NEAREST)
+    pixels = np.asarray(grid)
     places = [divmod(number, 8) for number in range(FACES)]
     return np.hstack([pixels[y * size : (y + 1) * size, x * size : (x + 1) * size] for y, x in places])
 
