@@ -146,7 +146,7 @@ def _stylegan_published(loss: Loss, growth: Growth, total_images: int) -> Run:
     return Run(
         model=StyleGANConfig(resolution=1024),
         loss=loss,
-        optimizer=Adam(lr=0.003, beta1=0.0, beta2=0.99),
+        optimizer=Adam(lr=growth.lrs[-1], beta1=0.0, beta2=0.99),
         ema=Ema(halflife_images=10_000, rampup=0.0),
         growth=growth,
         batch=32,

@@ -135,6 +135,14 @@ class Run:
                 f"augment ada with loss {self.loss.name}: p follows the sign of D's logits, which means "
                 "nothing there; set augment.full_images=0 and augment.p_start"
             )
+        first = self.model.resolution if self.growth is None else self.growth.first_resolution
+        if not isinstance(self.augment, NoAugment) and any(side * first // 4 % 2 for side in self.model.base):
+            raise UsageError(
+                f"augment {self.augment.name} needs even sides: with base "
+                f"{self.model.base[0]}x{self.model.base[1]} from 8 px on"
+            )
+        if getattr(self.model, "alpha", 1.0) != 1.0:
+            raise UsageError("model.alpha: it is for models that were saved while they grew; leave it at 1")
         if self.total_images < 1:
             raise UsageError(f"total_images {self.total_images}: must be positive")
         if not 0 <= self.seed < 2**32:  # randomness keys are 32-bit words
@@ -155,9 +163,13 @@ class Run:
             raise UsageError(
                 f"batch {self.batch}: growth.batches ends with {growth.batches[-1]}, as it must be; set both"
             )
-        odd = any(side % 2 for side in self.model.base) and growth.first_resolution == 4
-        if odd and isinstance(self.augment, Ada):
-            raise UsageError("augment ada needs even sides: growth.first_resolution 8, or an even model.base")
+        if growth.lrs and self.optimizer.lr != growth.lrs[-1]:
+            raise UsageError(
+                f"optimizer.lr {self.optimizer.lr:g}: growth.lrs ends with {growth.lrs[-1]:g}, as it must "
+                "be; set both"
+            )
+        if self.freeze_d:
+            raise UsageError("freeze_d with growth: the layers next to the image come last; use growth=null")
         if not self.micro_batch and growth.batches:
             raise UsageError("micro_batch 0 with growth.batches: say how many images at a time fit")
         for batch in growth.batches:

@@ -357,7 +357,10 @@ def test_without_p_or_the_collected_signs_a_resumed_run_differs(labelled: Path, 
     parts = copy.deepcopy(state.parts())
     for _ in range(3):
         train_step(state, run, dataset, phases)
-    for change in ({"augment_p": torch.tensor(0.0)}, {"augment_signs": torch.tensor(9.0)}):
+    for change in (
+        {"augment_p": torch.tensor(0.0)},
+        {"augment_signs": torch.tensor(9.0)},
+    ):
         fresh = new_state(run)
         fresh.load_parts(parts | {"memory": parts["memory"] | change})
         for _ in range(3):

@@ -11,24 +11,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from states import differing
 
 from facegan import models
-from facegan.augment import Ada
+from facegan.augment import Ada, DiffAugment
 from facegan.config import UsageError, from_json, to_json
 from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.growth import Growth
-from facegan.losses import StyleGAN2Loss, WassersteinGP
+from facegan.losses import NonSaturating, StyleGAN2Loss, WassersteinGP
 from facegan.networks.base import Stage
 from facegan.networks.dcgan import DCGANConfig
 from facegan.networks.stylegan import StyleGANConfig
-from facegan.run import Adam, Intervals, Run
+from facegan.run import Adam, Intervals, Measure, Run
 from facegan.synthesis import Sampler
+from facegan.training import state as state_module
 from facegan.training.batch import TrainingBatch
 from facegan.training.growing import model_at, reals_at, run_at, stage_of
-from facegan.training.loop import train, train_step
+from facegan.training.loop import _adapted, train, train_step
 from facegan.training.run_folder import RunFolder
-from facegan.training.state import new_state
+from facegan.training.state import new_state, settled
+from facegan.training.transfer import Weights, transfer, weights_of
 
 # 4 px for 16 images, 8 px fades in for 16, is stable for 16, 16 px fades in for 16
 GROWTH = Growth(first_resolution=4, stable_images=16, fade_images=16, batches=(8, 8, 4), lrs=(0.002, 0.001))
@@ -42,7 +45,7 @@ def run(picture_folder: Path) -> Run:
         model=SMALL,
         loss=StyleGAN2Loss(r1_gamma=10.0, r1_interval=1, path_length_weight=0.0, mixing_probability=0.9),
         data=DataConfig(str(picture_folder)),
-        optimizer=Adam(lr=0.003, beta1=0.0, beta2=0.99),
+        optimizer=Adam(lr=0.001, beta1=0.0, beta2=0.99),
         intervals=Intervals(log_images=8, sample_images=32, checkpoint_images=32),
         growth=GROWTH,
         batch=4,
@@ -115,9 +118,17 @@ def test_batch_and_learning_rate_are_the_stage_s(run: Run) -> None:
         ({"growth": Growth(batches=(6, 4))}, "multiple of"),
         ({"growth": Growth(batches=(8,))}, "batch 4: growth.batches ends with 8, as it must be"),
         ({"growth": Growth(4), "model": replace(SMALL, base=(5, 4)), "augment": Ada()}, "needs even sides"),
+        ({"growth": Growth(4), "model": replace(SMALL, base=(5, 4)), "augment": DiffAugment()}, "needs even"),
+        (
+            {"growth": None, "model": replace(SMALL, resolution=4, base=(5, 4)), "augment": Ada()},
+            "needs even",
+        ),
+        ({"growth": Growth(lrs=(0.1, 0.2))}, r"optimizer.lr 0.001: growth.lrs ends with 0.2, as it must be"),
+        ({"growth": None, "model": replace(SMALL, alpha=0.5)}, r"model.alpha: it is for models"),
+        ({"init": "x", "freeze_d": 1}, "freeze_d with growth"),
         ({"growth": Growth(), "compile": "yes"}, "compile yes with growth"),
         ({"growth": Growth(batches=(4,)), "micro_batch": 0}, "micro_batch 0 with growth"),
-        ({"model": DCGANConfig(), "loss": WassersteinGP()}, "BatchNorm|dcgan does not"),
+        ({"model": DCGANConfig(), "loss": NonSaturating()}, "StyleGAN grows, dcgan does not"),
     ],
 )
 def test_what_cannot_grow_is_refused(run: Run, changes: dict[str, Any], words: str) -> None:
@@ -132,6 +143,19 @@ def test_what_cannot_grow_is_refused(run: Run, changes: dict[str, Any], words: s
 def test_impossible_schedules_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"growth\."):
         Growth(**changes)
+
+
+def test_a_growing_run_is_not_compiled_by_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "choose_device", lambda name: torch.device("cuda"))
+    asked = replace(run, device="auto", precision="bf16")
+    assert settled(replace(asked, growth=None)).compile == "yes"
+    assert settled(asked).compile == "no"
+
+
+def test_wgan_gp_mixes_as_often_as_asked() -> None:
+    assert WassersteinGP(mixing_probability=0.9).mixing == 0.9
+    with pytest.raises(UsageError, match="mixing_probability"):
+        WassersteinGP(mixing_probability=1.1)
 
 
 def test_a_schedule_makes_a_json_round_trip(run: Run) -> None:
@@ -178,13 +202,53 @@ def test_adam_starts_afresh_where_a_fade_begins_and_ends(run: Run, dataset: Data
     while state.images_seen < 80:
         first = state.images_seen
         train_step(state, run, dataset, run.loss.phases())
-        steps = [float(moments["step"]) for moments in state.optimizers["G"].state.values()]
-        taken.append((first, max(steps)))
+        steps = {
+            player: max(float(moments["step"]) for moments in optimizer.state.values())
+            for player, optimizer in state.optimizers.items()
+        }
+        assert steps["D"] == steps["G"]
+        taken.append((first, steps["G"]))
     # batches of 8 from 0 to 56 (16 px fades in from 48 on, but batch 48 is the last at 8 px), then of 4
     assert taken == [
         (0, 1), (8, 2), (16, 3), (24, 1), (32, 1), (40, 2), (48, 3), (56, 1), (60, 2), (64, 1), (68, 2),
         (72, 3), (76, 4),
     ]  # fmt: skip
+
+
+def test_the_optimisers_get_the_stage_s_learning_rate_times_their_share(run: Run, dataset: Dataset) -> None:
+    lazy = replace(run, loss=replace(run.loss, r1_interval=4))  # type: ignore[type-var]
+    state = new_state(lazy)
+    for lr in (0.002, 0.002, 0.002, 0.001):
+        train_step(state, lazy, dataset, lazy.loss.phases())
+        assert state.optimizers["G"].param_groups[0]["lr"] == lr
+        assert state.optimizers["D"].param_groups[0]["lr"] == pytest.approx(lr * 4 / 5)
+
+
+def test_the_mean_of_w_is_followed(run: Run, dataset: Dataset) -> None:
+    state = new_state(replace(run, model=replace(SMALL, w_avg_beta=0.0)))
+    train_step(state, run, dataset, run.loss.phases())
+    assert state.generator.w_avg.any()
+
+
+def test_growing_switched_on_or_off_starts_adam_afresh(run: Run, dataset: Dataset) -> None:
+    flat, state = replace(run, growth=None), new_state(run)
+    for each, steps in ((flat, 1), (flat, 2), (run, 1), (flat, 1), (flat, 2)):
+        train_step(state, each, dataset, each.loss.phases())
+        assert {float(m["step"]) for o in state.optimizers.values() for m in o.state.values()} == {steps}
+    assert "stage_resolution" not in state.memory
+
+
+def test_ada_s_signs_are_a_mean_also_where_the_batch_changes(run: Run, dataset: Dataset) -> None:
+    """p goes down at every turn: a sum of six signs over four steps would be above the target."""
+    ada = Ada(p_start=0.9, interval=4, full_images=1000, target=0.6)
+    run = replace(run, augment=ada, growth=Growth(4, 24, 0, batches=(8, 4)), total_images=96)
+    state = new_state(run)
+    while state.images_seen < 96:
+        _adapted(state, run_at(run, stage_of(run, state.images_seen)), [torch.tensor(0.5)])
+        state.images_seen += 8 if state.images_seen < 24 else 4
+        assert float(state.memory["augment_signs"]) <= 0.5 * float(state.memory["augment_steps"]) + 1e-6
+    turns = [16 / 1000] * ((96 - 24) // 16 + 1)
+    assert float(state.augment_p) == pytest.approx(0.9 - sum(turns[:-1]) - turns[-1], abs=0.02)
 
 
 def test_weights_that_are_not_there_yet_stay_as_they_were(run: Run, dataset: Dataset) -> None:
@@ -220,7 +284,13 @@ def test_without_its_memory_of_the_stage_a_resumed_run_differs(run: Run, dataset
     parts = copy.deepcopy(whole.parts())  # the next step begins a fade
     train_step(whole, run, dataset, run.loss.phases())
     fresh = new_state(run)
-    fresh.load_parts(parts | {"memory": {}})
+    fresh.load_parts(
+        parts
+        | {
+            "memory": parts["memory"]
+            | {"stage_resolution": torch.tensor(8.0), "stage_alpha": torch.tensor(0.1)}
+        }
+    )
     train_step(fresh, run, dataset, run.loss.phases())
     assert differing(fresh.parts(), whole.parts()) != []
 
@@ -232,6 +302,12 @@ def test_the_wgan_gp_recipe_grows_as_well(run: Run, dataset: Dataset) -> None:
         terms = train_step(state, run, dataset, run.loss.phases())
         assert all(value.isfinite() for value in terms.values())
     assert "D_penalty" in terms
+
+
+def test_a_step_draws_noise_of_the_layers_that_are_there(run: Run, dataset: Dataset) -> None:
+    state = new_state(run)
+    state.stage = Stage(8, 0.5)
+    assert TrainingBatch(state, run, dataset, 0)._noise_shapes() == [(1, r, r) for r in (4, 4, 8, 8)]
 
 
 # ---- what is saved
@@ -247,6 +323,50 @@ def test_a_model_saved_on_the_way_is_the_network_so_far(run: Run) -> None:
         with torch.no_grad():
             expected = average.synthesis(w, stage=stage)  # another memory layout, so another rounding
             assert torch.allclose(small.synthesis(w[:, : small.num_ws]), expected, atol=1e-5)
+
+
+def test_weights_not_yet_reached_are_not_passed_on(run: Run, tmp_path: Path) -> None:
+    short = replace(run, total_images=24)
+    said: list[str] = []
+    train(short, tmp_path / "run", reporter=listening(said))
+    assert said == ["16 px are there after 64 images; this run ends after 24, at 8 px at most"]
+    for name in ("run", "run/model.safetensors"):
+        weights = weights_of(str(tmp_path / name))
+        for tensors in (weights.generator, weights.discriminator):
+            assert {key.split(".")[1] for key in tensors if key.startswith("net.b")} == {"b4"}
+        taken = transfer(weights, new_state(run))
+        assert {key.split(".")[2] for key in taken.fresh} == {"b8", "b16"}
+
+
+def test_all_of_a_grown_model_is_taken(run: Run) -> None:
+    old = new_state(run)
+    weights = Weights("it", old.generator.state_dict(), old.discriminator.state_dict(), old.labels)
+    assert transfer(weights, new_state(replace(run, seed=1))).fresh == []
+
+
+def test_nothing_is_measured_before_the_full_size_is_there(run: Run, tmp_path: Path) -> None:
+    measure = Measure(every_images=8, features="pixels", samples=100)
+    hundred = tmp_path / "pictures"
+    hundred.mkdir()
+    for number in range(100):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(hundred / f"{number}.png")
+    run = replace(run, data=DataConfig(str(hundred)), measure=measure, total_images=72)
+    train(run, tmp_path / "run")
+    seen = [line["images_seen"] for line in RunFolder(tmp_path / "run").read_metrics()]
+    assert seen == [64, 72]  # at 56 the last step was at 8 px; 60 and 68 are no multiples
+
+
+def listening(said: list[str]) -> Any:
+    """A reporter that keeps the warnings."""
+
+    class Listening:
+        def warn(self, message: str) -> None:
+            said.append(message)
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *given, **named: None
+
+    return Listening()
 
 
 @pytest.mark.slow
@@ -271,6 +391,20 @@ def test_a_run_grows_stops_goes_on_and_ends_as_one_left_alone(run: Run, tmp_path
     assert parts[1] is not None
     assert differing(parts[0], parts[1]) == []
     lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    assert [line["resolution"] for line in lines][:3] == [4, 4, 4]
-    assert lines[-1]["resolution"] == 16
-    assert all(0 < line["alpha"] <= 1 for line in lines)
+    logged = [(line["images_seen"], line["resolution"], line["alpha"]) for line in lines]
+    assert logged == [
+        (seen, stage.resolution, stage.alpha)
+        for seen, before in (
+            (8, 0),
+            (16, 8),
+            (24, 16),
+            (32, 24),
+            (40, 32),
+            (48, 40),
+            (56, 48),
+            (64, 60),
+            (72, 68),
+            (80, 76),
+        )
+        for stage in [GROWTH.stage(before, 16)]
+    ]

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from facegan.losses import StyleGAN2Loss
+from facegan.losses import StyleGAN2Loss, WassersteinGP
 from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.presets import PRESETS
 from facegan.run import Run
@@ -58,3 +58,25 @@ def test_the_smaller_presets_follow_the_auto_rule(name: str, gamma: float) -> No
     assert loss.r1_gamma == pytest.approx(gamma)
     assert (run.ema.halflife_images, run.ema.rampup) == (10_000, 0.05)
     assert (run.optimizer.lr, loss.path_length_weight) == (0.0025, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "last_lr"), [("stylegan-ffhq-1024", 0.003), ("stylegan-celebahq-1024", 0.002)]
+)
+def test_the_published_stylegans_grow_as_published(name: str, last_lr: float) -> None:
+    """Karras et al. 2019's code with 8 GPUs: batches and learning rates of 8, 16, ... 1024 px."""
+    run = PRESETS[name].run
+    growth, loss = run.growth, run.loss
+    assert growth is not None
+    stages = [Stage(2**k) for k in range(3, 11)]
+    assert [growth.batch(stage, run.batch) for stage in stages] == [256, 128, 64, 32, 32, 32, 32, 32]
+    lrs = [growth.lr(stage, run.optimizer.lr) for stage in stages]
+    assert lrs == [0.001, 0.001, 0.001, 0.001, 0.0015, 0.002, last_lr, last_lr]
+    assert (growth.first_resolution, growth.stable_images, growth.fade_images) == (8, 600_000, 600_000)
+    assert (run.ema.halflife_images, run.ema.rampup, run.total_images) == (10_000, 0.0, 25_000_000)
+    assert loss.mixing == 0.9
+    if isinstance(loss, StyleGAN2Loss):
+        assert (loss.r1_gamma, loss.r1_interval, loss.path_length_weight) == (10.0, 1, 0.0)
+    else:
+        assert isinstance(loss, WassersteinGP)
+        assert (loss.penalty_weight, loss.drift_weight) == (10.0, 0.001)

@@ -147,26 +147,25 @@ def test_the_mapping_normalises_z_and_learns_slowly() -> None:
     assert torch.allclose(w, x[:, None].expand_as(w), atol=1e-6)
 
 
-def test_a_label_s_own_logits_are_summed() -> None:
+def test_a_label_s_logits_are_added() -> None:
     generator, discriminator = networks(labels=TWO)
     label, image = torch.from_numpy(TWO.drawn({}, range(8))), torch.randn(8, 3, 16, 16)
     with torch.no_grad():
         logits = reference_discriminator(discriminator, image, Stage(16))
-        assert logits.shape == (8, 5)
-        assert relative(discriminator(image, label), (logits * label).sum(dim=1)) < 1e-5
+        assert logits.shape == (8, 1 + 5)
+        expected = logits[:, 0] + (logits[:, 1:] * label).sum(dim=1)
+        assert relative(discriminator(image, label), expected) < 1e-5
     assert generator.mapping(torch.randn(8, 7), label).shape == (8, 6, 6)
 
 
 # ---- growing
 
 
-def test_fully_faded_in_is_the_next_network_itself() -> None:
-    """alpha 1 takes the same way as no stage at all, to the bit; alpha 0 is the one below, doubled."""
+def test_not_faded_in_at_all_is_the_network_below() -> None:
+    """alpha 0 is the one below, doubled; a full stage is the next test's."""
     generator, discriminator = networks()
     ws, image = torch.randn(3, 6, 6), torch.randn(8, 3, 16, 16)
     with torch.no_grad():
-        assert torch.equal(generator.synthesis(ws, stage=Stage(16, 1.0)), generator.synthesis(ws))
-        assert torch.equal(discriminator(image, stage=Stage(16, 1.0)), discriminator(image))
         faded = generator.synthesis(ws, stage=Stage(16, 0.0))
         assert torch.equal(faded, twice(generator.synthesis(ws, stage=Stage(8))))
         below = discriminator(half(image), stage=Stage(8))
@@ -176,13 +175,24 @@ def test_fully_faded_in_is_the_next_network_itself() -> None:
 @pytest.mark.parametrize("stage", [Stage(8), Stage(8, 0.5)], ids=str)
 def test_a_grown_network_is_the_larger_one_s_inner_part(stage: Stage) -> None:
     """A model saved while it grows has the blocks so far, and its config says how far it has faded."""
-    large, _ = networks()
-    small = StyleGANGenerator(StyleGANConfig(**(SHAPE | {"resolution": 8, "alpha": stage.alpha})))
-    inner = small.state_dict()
-    small.load_state_dict({name: large.state_dict()[name] for name in inner})
-    ws = torch.randn(3, 6, 6)
+    config = StyleGANConfig(**(SHAPE | {"resolution": 8, "alpha": stage.alpha}))
+    ws, image = torch.randn(3, 6, 6), torch.randn(4, 3, 8, 8)
+    large, small = networks(), (StyleGANGenerator(config), StyleGANDiscriminator(config))
+    for outer, inner in zip(large, small, strict=True):
+        inner.load_state_dict({name: outer.state_dict()[name] for name in inner.state_dict()})
     with torch.no_grad():
-        assert torch.equal(small.synthesis(ws[:, :4]), large.synthesis(ws, stage=stage))
+        assert torch.equal(small[0].synthesis(ws[:, :4]), large[0].synthesis(ws, stage=stage))
+        assert torch.equal(small[1](image), large[1](image, stage=stage))
+
+
+def test_a_stage_that_is_not_there_is_named() -> None:
+    generator, discriminator = networks()
+    for call in (
+        lambda: generator.synthesis(torch.randn(1, 6, 6), stage=Stage(32)),
+        lambda: discriminator(torch.randn(4, 3, 32, 32), stage=Stage(32)),
+    ):
+        with pytest.raises(ValueError, match="stage of 32 pixels: this network has b"):
+            call()
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=str)

@@ -74,13 +74,15 @@ class Generator(Network):
         """The shape [1, H, W] of one image's noise map of each layer that has one."""
         return []
 
-    def noise_per_layer(self, noise: str | Sequence[Tensor]) -> Sequence[str | Tensor]:
-        """The mode or the map of each layer.
+    def noise_per_layer(
+        self, noise: str | Sequence[Tensor], layers: int | None = None
+    ) -> Sequence[str | Tensor]:
+        """The mode or the map of each layer; layers: the first so many, None: all.
 
         Raises:
             ValueError: an unknown mode, or another number of maps than of layers.
         """
-        layers = len(self.noise_shapes())
+        layers = len(self.noise_shapes()) if layers is None else layers
         if isinstance(noise, str):
             if noise not in NOISE_MODES:
                 raise ValueError(f"noise {noise!r}: one of {', '.join(NOISE_MODES)}, or a map for each layer")

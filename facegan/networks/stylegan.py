@@ -13,7 +13,8 @@ Layers of 4-8 pixels are its coarse ones, 16-32 the middle, the rest the fine on
 
 Differs: doubling and halving are one convolution with the 3x3 one (4x4 kernels, equal to nearest neighbours
 before it and a mean of 2x2 pixels after it) at every resolution; biases of dense layers and of fromRGB act
-sqrt(2) times as much, which is in the activation as in StyleGAN2; a label enters as in StyleGAN2-ADA.
+sqrt(2) times as much, which is in the activation as in StyleGAN2; a label enters G as in StyleGAN2-ADA, and D
+has a logit of its own beside those of the label's values.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class AdaIN(nn.Module):
             maps = self.noise_const[None, None] if noise == "const" else None
         if maps is not None:
             x = x + (maps * self.noise_strength[:, None, None]).to(x.dtype)
-        x = activate(x if maps is not None else x.clone(), self.bias, None).float()
+        x = activate(x, self.bias, None).float()
         scale, shift = self.affine(w).unflatten(1, (2, -1)).unbind(dim=1)  # each [N, C]
         variance, mean = torch.var_mean(x, dim=(2, 3), correction=0)
         scale = (1 + scale) * (variance + EPS).rsqrt()
@@ -167,7 +168,7 @@ class SynthesisBlock(nn.Module):
         self, x: Tensor | None, ws: Tensor, noise: Sequence[str | Tensor], dtype: torch.dtype
     ) -> Tensor:
         """ws [N, 2, w_dim]: one a layer."""
-        const = self.const.to(dtype).expand(ws.shape[0], -1, -1, -1) if self.first else None
+        const = self.const.to(dtype).repeat(ws.shape[0], 1, 1, 1) if self.first else None
         x = blur(self.conv0(x)) if const is None else const
         x = self.style0(x, ws[:, 0], noise[0]).to(dtype)
         styled: Tensor = self.style1(self.conv1(x), ws[:, 1], noise[1])
@@ -224,10 +225,12 @@ class StyleGANGenerator(Generator):
     ) -> Tensor:
         """w [N, num_ws, w_dim] -> image, float32, of the stage's resolution; None: of all of it.
 
-        noise: "const", "random" (torch's global generator), "none", or one map a layer: `noise_shapes`.
+        noise: "const", "random" (torch's global generator), "none", or one map for each of the stage's
+        layers: `noise_shapes`.
         """
         require_shape("w", w, None, self.num_ws, self.w_dim)
-        maps, stage = self.noise_per_layer(noise), stage or self.full
+        stage = stage or self.full
+        maps = self.noise_per_layer(noise, 2 * stage.resolution.bit_length() - 4)
         x: Tensor | None = None
         below: Tensor | None = None
         for number, (name, block) in enumerate(self.net.items()):
@@ -267,7 +270,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Epilogue(nn.Module):
-    """x [N, C, 4, 4] -> logits [N, 1 or label_dim], float32: minibatch std, convolution, two dense layers."""
+    """x [N, C, 4, 4] -> logits [N, 1 + label_dim], float32: minibatch std, convolution, two dense layers."""
 
     def __init__(self, config: StyleGANConfig) -> None:
         super().__init__()
@@ -276,7 +279,7 @@ class Epilogue(nn.Module):
         self.fromrgb = Conv(config.channels, width, 1)
         self.conv, self.bias = ScaledConv(width + 1, width), nn.Parameter(torch.zeros(width))
         self.fc = Dense(width * config.base[0] * config.base[1], width, lrelu=True)
-        self.out = Dense(width, config.labels.dim or 1)
+        self.out = Dense(width, 1 + config.labels.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         x = activate(self.conv(minibatch_std(x.float(), self.group)), self.bias, None)
@@ -285,7 +288,7 @@ class Epilogue(nn.Module):
 
 
 class StyleGANDiscriminator(Discriminator):
-    """image [N, C, H, W], label [N, label_dim] -> logit [N]; with labels the sum of theirs.
+    """image [N, C, H, W], label [N, label_dim] -> logit [N]; with labels, theirs are added.
 
     Minibatch std makes a logit depend on its group: show it real and fake images in separate calls.
     """
@@ -298,8 +301,8 @@ class StyleGANDiscriminator(Discriminator):
         self.base = config.base
 
     def label_axes(self) -> dict[str, tuple[int, int]]:
-        """The last layer has a logit for each."""
-        return {"net.b4.out.weight": (0, 0), "net.b4.out.bias": (0, 0)}
+        """The last layer has them after the logit."""
+        return {"net.b4.out.weight": (0, 1), "net.b4.out.bias": (0, 1)}
 
     def layers_from_image(self) -> list[nn.Module]:
         """The blocks, each as one layer; all but the last."""
@@ -308,6 +311,8 @@ class StyleGANDiscriminator(Discriminator):
     def forward(self, image: Tensor, label: Tensor | None = None, stage: Stage | None = None) -> Tensor:
         """image [N, C, H, W] of the stage's resolution, label [N, label_dim] -> logit [N], float32."""
         stage = stage or self.full
+        if f"b{stage.resolution}" not in self.net:
+            raise ValueError(f"stage of {stage.resolution} pixels: this network has {', '.join(self.net)}")
         require_shape("image", image, None, self.image_shape[0], *picture_size(stage.resolution, self.base))
         require_label(label, self.label_dim)
         image = image.to(self.compute_dtype)
@@ -320,4 +325,4 @@ class StyleGANDiscriminator(Discriminator):
                 x = block.fromrgb(halved(image)).lerp(x, stage.alpha)  # type: ignore[operator]
             x = None if x is None else block(x)
         assert x is not None
-        return x[:, 0] if label is None else (x * label).sum(dim=1)
+        return x[:, 0] if label is None else x[:, 0] + (x[:, 1:] * label).sum(dim=1)

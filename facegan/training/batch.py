@@ -61,7 +61,7 @@ class TrainingBatch:
             w = generator.mapping(self._latents(Purpose.LATENT), self._labels["fake"])
             self.w_mean = w[:, 0].detach().mean(dim=0)
             draw = self._random(Purpose.NOISE)
-            noise = [self._mine(torch.randn(self._of, *shape, **draw)) for shape in generator.noise_shapes()]
+            noise = [self._mine(torch.randn(self._of, *shape, **draw)) for shape in self._noise_shapes()]
             fake = self._state.forms.synthesis(self._mixed(w), noise, self._stage)
         if self._keep_fake:
             self._fake = fake
@@ -74,7 +74,7 @@ class TrainingBatch:
 
     def _mixed(self, w: Tensor) -> Tensor:
         """w [N, L, W], by chance with the last layers' styles of second latents, from a drawn layer on."""
-        layers = w.shape[1] if self._stage is None else 2 * self._stage.resolution.bit_length() - 4
+        layers = self._layers()
         if self._mixing <= 0 or layers < 2:
             return w
         random = torch_generator(self._seed, self._first, Purpose.CUTOFF)  # on the CPU: it decides on shapes
@@ -84,6 +84,16 @@ class TrainingBatch:
             return w
         second = self._state.generator.mapping(self._latents(Purpose.MIXING), self._labels["fake"])
         return torch.cat([w[:, :cutoff], second[:, cutoff:]], dim=1)
+
+    def _layers(self) -> int:
+        """How many layers with a style of their own are there at the stage."""
+        whole = self._state.generator.num_ws
+        return whole if self._stage is None else 2 * self._stage.resolution.bit_length() - 4
+
+    def _noise_shapes(self) -> list[tuple[int, int, int]]:
+        """Of the layers that are there: the first ones, so that later ones change no number."""
+        shapes = self._state.generator.noise_shapes()
+        return shapes if self._stage is None else shapes[: self._layers()]
 
     def _random(self, purpose: Purpose) -> dict[str, Any]:
         """torch.randn's keywords: this batch's generator for a purpose, and the device."""
@@ -110,7 +120,7 @@ class TrainingBatch:
 
         label = self._all_fake_labels[mine] if generator.label_dim else None
         w = generator.mapping(drawn(generator.z_dim), label)
-        image = generator.synthesis(w, [drawn(*shape) for shape in generator.noise_shapes()], self._stage)
+        image = generator.synthesis(w, [drawn(*shape) for shape in self._noise_shapes()], self._stage)
         return w, image, drawn(*image.shape[1:])
 
     def recall(self, name: str) -> Tensor:

@@ -20,6 +20,26 @@ def stage_of(run: Run, images_seen: int) -> Stage | None:
     return None if run.growth is None else run.growth.stage(images_seen, run.model.resolution)
 
 
+def never_reached(run: Run) -> str:
+    """What a run that is too short to grow to its size comes to; nothing to say of others."""
+    size = run.model.resolution
+    if run.growth is None or run.growth.images_to(size) <= run.total_images:
+        return ""
+    last = run.growth.stage(run.total_images - 1, size).resolution
+    measured = ", without a measurement" if run.measure.every_images else ""
+    return (
+        f"{size} px are there after {run.growth.images_to(size):,} images; this run ends after "
+        f"{run.total_images:,}, at {last} px at most{measured}"
+    )
+
+
+def stage_remembered(memory: dict[str, Tensor]) -> Stage | None:
+    """The stage of the last step, of a state's memory."""
+    if "stage_resolution" not in memory:
+        return None
+    return Stage(int(memory["stage_resolution"]), float(memory["stage_alpha"]))
+
+
 def run_at(run: Run, stage: Stage | None) -> Run:
     """The run with that stage's batch and learning rate, and no others to come."""
     if run.growth is None or stage is None:
@@ -35,16 +55,22 @@ def enter(state: TrainState, run: Run, stage: Stage | None) -> None:
     Moments of weights that were not used before would be of nothing; those of the others are of another
     network's gradients (as published with Karras et al. 2019).
     """
-    state.stage = stage
+    before, state.stage = stage_remembered(state.memory), stage
+    if _network(before) != _network(stage) and state.images_seen:
+        for optimizer in state.optimizers.values():
+            optimizer.state.clear()
+    state.memory.pop("stage_resolution", None), state.memory.pop("stage_alpha", None)
     if stage is None:
         return
-    now = torch.tensor(2.0 * stage.resolution + (stage.alpha < 1))
-    before = state.memory.get("stage", now)
     for player, optimizer in state.optimizers.items():
-        if float(before) != float(now):
-            optimizer.state.clear()
         optimizer.param_groups[0]["lr"] = run.optimizer.lr * adam_share(run, player)
-    state.memory["stage"] = now
+    state.memory["stage_resolution"] = torch.tensor(float(stage.resolution))
+    state.memory["stage_alpha"] = torch.tensor(stage.alpha, dtype=torch.float64)
+
+
+def _network(stage: Stage | None) -> tuple[int, bool] | None:
+    """What of a stage decides on which weights are used."""
+    return None if stage is None else (stage.resolution, stage.alpha < 1)
 
 
 def reals_at(images: Tensor, stage: Stage | None, resolution: int) -> Tensor:
@@ -58,15 +84,26 @@ def reals_at(images: Tensor, stage: Stage | None, resolution: int) -> Tensor:
     return images
 
 
+def so_far(weights: dict[str, Tensor], stage: Stage | None) -> dict[str, Tensor]:
+    """The weights that a network has at a stage, without those of resolutions not yet reached."""
+    if stage is None:
+        return weights
+    return {name: value for name, value in weights.items() if _resolution(name) <= stage.resolution}
+
+
+def _resolution(name: str) -> int:
+    """Of a weight of StyleGAN, net.b64.conv0.weight; 0 for those of all resolutions."""
+    return int(name.split(".")[1][1:]) if name.startswith("net.b") else 0
+
+
 def model_at(
     average: Generator, config: NetworkConfig, stage: Stage | None
 ) -> tuple[Generator, NetworkConfig]:
     """G as far as it has grown, and the config of that network."""
-    if stage is None or not isinstance(config, StyleGANConfig):
+    if stage is None or stage == Stage(config.resolution) or not isinstance(config, StyleGANConfig):
         return average, config
     config = replace(config, resolution=stage.resolution, alpha=stage.alpha)
     with torch.random.fork_rng(devices=[]):
         generator = build_generator(config)
-    weights = average.state_dict()
-    generator.load_state_dict({name: weights[name] for name in generator.state_dict()})
+    generator.load_state_dict(so_far(average.state_dict(), stage))
     return generator.to(average.w_avg.device), config

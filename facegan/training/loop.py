@@ -37,10 +37,10 @@ from facegan.perception.features import extractor
 from facegan.run import Run
 from facegan.runtime import choose_device
 from facegan.synthesis import Sampler
+from facegan.training import growing
 from facegan.training.batch import TrainingBatch
 from facegan.training.compiled import compiled_forms
 from facegan.training.ema import calibrated, ema_beta, update_ema
-from facegan.training.growing import enter, model_at, run_at, stage_of
 from facegan.training.labels import data_identity, labelled
 from facegan.training.memory import fitted
 from facegan.training.plot import plot_losses
@@ -54,9 +54,9 @@ SAMPLE_SEEDS = range(64)
 
 def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase]) -> dict[str, Tensor]:
     """One batch: every phase's update, then EMA and clock. Returns the mean of each term, on the device."""
-    stage = stage_of(run, state.images_seen)
-    run = run_at(run, stage)
-    enter(state, run, stage)
+    stage = growing.stage_of(run, state.images_seen)
+    run = growing.run_at(run, stage)
+    growing.enter(state, run, stage)
     step = state.images_seen // run.batch
     parts = range(run.batch // run.micro_batch)
     batches = [TrainingBatch(state, run, dataset, state.images_seen, part) for part in parts]
@@ -81,8 +81,6 @@ def train_step(state: TrainState, run: Run, dataset: Dataset, phases: list[Phase
     w_means = [batch.w_mean for batch in batches if batch.w_mean is not None]
     if w_means:
         state.generator.track(torch.stack(w_means).mean(dim=0))
-    if stage is not None:
-        means |= {"resolution": torch.tensor(float(stage.resolution)), "alpha": torch.tensor(stage.alpha)}
     means |= _adapted(state, run, [batch.sign for batch in batches if batch.sign is not None])
     state.images_seen += run.batch
     update_ema(state.average, state.generator, ema_beta(run.ema, run.batch, state.images_seen))
@@ -95,11 +93,13 @@ def _adapted(state: TrainState, run: Run, signs: list[Tensor]) -> dict[str, Tens
     if not isinstance(ada, Ada) or not signs:
         return {}
     sign, p = torch.stack(signs).mean(), state.augment_p
-    collected = memory.get("augment_signs", torch.zeros_like(sign)) + sign
+    zero = torch.zeros_like(sign)
+    collected, steps = memory.get("augment_signs", zero) + sign, memory.get("augment_steps", zero) + 1
     if (state.images_seen // run.batch + 1) % ada.interval == 0:
-        memory["augment_p"] = ada.next_p(p, collected / ada.interval, run.batch * ada.interval)
-        collected = torch.zeros_like(sign)
-    memory["augment_signs"] = collected
+        # of as many steps as there were: an interval may have begun with another batch
+        memory["augment_p"] = ada.next_p(p, collected / steps, run.batch * ada.interval)
+        collected, steps = zero, zero
+    memory["augment_signs"], memory["augment_steps"] = collected, steps
     return {"augment_p": p, "augment_sign": sign}
 
 
@@ -210,10 +210,12 @@ def train(
             _load_newest(state, folder, data_identity(dataset, run), force=force, reporter=reporter)
             if isinstance(run.augment, Ada) and not run.augment.full_images:
                 state.memory["augment_p"].fill_(run.augment.p_start)  # which does not follow the past
-        state.stage = stage_of(run, state.images_seen)
+        state.stage = growing.stage_remembered(state.memory)
+        if shortfall := growing.never_reached(run):
+            warn(shortfall)
         if run.compile == "yes":
             state.compiled = compiled_forms(state, run, warn)
-            run = replace(run, compile="no") if state.compiled is None else run
+            run = run if state.compiled else replace(run, compile="no")
         if resume:
             folder.resumed(run, state.images_seen)
         else:
@@ -317,6 +319,8 @@ class _Stretch:
         terms = {name: float(total) / state.log_steps for name, total in state.log_sums.items()}
         state.log_sums, state.log_steps = {}, 0
         line = {"images_seen": state.images_seen, "seconds": round(self._seconds_before + seconds, 3)}
+        if state.stage is not None:
+            line |= {"resolution": state.stage.resolution, "alpha": state.stage.alpha}
         self.folder.append_log(line | {"images_per_second": round(images_per_second, 2)} | terms)
         if self.reporter:
             self.reporter.tick(Tick(state.images_seen, terms, images_per_second))
@@ -363,9 +367,9 @@ class _Stretch:
             self._require_finite_losses()
             self._require_finite_weights()
             card = Card(data=self.dataset.name, images_seen=self.state.images_seen)
-            average, config = model_at(self.state.average, self.run.model, self.state.stage)
+            average, config = growing.model_at(self.state.average, self.run.model, self.state.stage)
             generator = calibrated(average, self.run.seed, config.labels)
-            discriminator = self.state.discriminator.state_dict()
+            discriminator = growing.so_far(self.state.discriminator.state_dict(), self.state.stage)
             self._average = Model(generator, config, card, self.folder.path.name, discriminator)
             self._averaged_at = self.state.images_seen
         return self._average

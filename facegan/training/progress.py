@@ -71,6 +71,7 @@ class ProgressReporter:
             f"{model.architecture} {size} on {len(dataset):,} pictures of {dataset.name}"
             f"{' (mirrored ones included)' if dataset.mirror else ''}, in {run.precision} on {run.device}"
             f"{f', labels {known}' if known else ''}"
+            f"{f', growing from {run.growth.first_resolution} px' if run.growth else ''}"
             f"{f', augmented by {run.augment.name}' if run.augment.name != 'none' else ''}"
             f"{f', {run.micro_batch} of {run.batch} at a time' if run.micro_batch < run.batch else ''}"
             f"{f', from {images_seen:,} images on' if images_seen else ''}",

@@ -97,11 +97,12 @@ class TrainState:
             UsageError: a part is missing or does not fit.
         """
         try:
+            memory = parts["memory"] if "memory" in parts else parts["loss"]  # as it was called
+            grows = "stage_resolution" in memory  # then some weights had no gradient yet
             for player, network in self.networks.items():
                 network.load_state_dict(parts[player])
-                _load_adam(self.optimizers[player], parts[f"optimizer_{player}"])
+                _load_adam(self.optimizers[player], parts[f"optimizer_{player}"], grows=grows)
             self.average.load_state_dict(parts["G_ema"])
-            memory = parts["memory"] if "memory" in parts else parts["loss"]  # as it was called
             images_seen, steps, sums = parts["images_seen"], parts["log"]["steps"], parts["log"]["sums"]
             if not (isinstance(images_seen, int) and 0 <= images_seen < MAX_INT):
                 raise ValueError(f"images_seen is {str(images_seen)[:40]}")
@@ -189,11 +190,12 @@ def trainable(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
-def _load_adam(optimizer: torch.optim.Adam, stored: Parts) -> None:
+def _load_adam(optimizer: torch.optim.Adam, stored: Parts, *, grows: bool) -> None:
     """Takes over moments and step counts, but not the settings: those may have been changed by --force."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = stored["state"]
-    if not set(state) <= set(range(len(parameters))):  # weights not yet grown into have none
+    all_there = set(state) == set(range(len(parameters)))
+    if state and not (all_there or (grows and set(state) < set(range(len(parameters))))):
         raise ValueError("Adam's moments are of other weights")
     for number, moments in state.items():
         # torch takes moments of any shape, and then writes where they are not

@@ -20,6 +20,7 @@ from facegan.config import UsageError
 from facegan.labels import LabelSpace
 from facegan.models import find, read_header, read_tensors, shipped
 from facegan.networks import Discriminator, Generator
+from facegan.training.growing import so_far, stage_remembered
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState
 
@@ -65,7 +66,10 @@ def weights_of(name: str) -> Weights:
     if name not in shipped() and os.path.isdir(folder.checkpoints):
         parts = folder.newest_checkpoint(warn=lambda _: None)
         if parts is not None:
-            generator, discriminator = (_checked(name, parts.get(part)) for part in ("G_ema", "D"))
+            stage = stage_remembered(parts.get("memory", {}))
+            generator, discriminator = (
+                so_far(_checked(name, parts.get(part)), stage) for part in ("G_ema", "D")
+            )
             return Weights(name, generator, discriminator, folder.read_config().model.labels)
     path = find(name)
     tensors, (config, _) = read_tensors(path), read_header(path)
