@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from facegan.losses import StyleGAN2Loss, WassersteinGP
+from facegan.networks.base import Stage
 from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.presets import PRESETS
 from facegan.run import Run
