@@ -84,6 +84,8 @@ def main() -> None:
     size = sampler.generator.image_shape[1:]
     dataset = open_dataset(DataConfig(arguments.data, mirror=False), resolution=size)
     learn, test = range(arguments.learn), range(arguments.learn, arguments.learn + arguments.test)
+    if not any(dataset.labels[number] for number in learn):
+        raise SystemExit(f"{arguments.data}: its pictures have no labels")
     classifier = Classifier(features_of(dataset.pictures(learn)), answers_of(dataset, attribute, learn))
     truth, said = answers_of(dataset, attribute, test), classifier.yes(features_of(dataset.pictures(test)))
     result = {
