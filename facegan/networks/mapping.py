@@ -1,11 +1,13 @@
-"""The mapping network of the StyleGANs: z, and a label where there are any, to w."""
+"""The mapping network of the StyleGANs, z and any label to w, and the generators that begin with it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from facegan.networks.base import Generator, require_label, require_shape
 from facegan.networks.ops import Dense, normalize_second_moment
+from facegan.networks.shape import StyleConfig
 
 
 class Mapping(nn.Module):
@@ -34,3 +36,39 @@ class Mapping(nn.Module):
         for name in self._layers:
             x = self.get_submodule(name)(x)
         return x
+
+
+class MappedGenerator(Generator):
+    """A generator with a mapping network, the mean of its w, and two layers for every resolution."""
+
+    has_noise = True
+
+    def __init__(self, config: StyleConfig) -> None:
+        super().__init__(
+            z_dim=config.z_dim,
+            w_dim=config.w_dim,
+            num_ws=2 * len(config.resolutions),
+            label_dim=config.labels.dim,
+            image_shape=config.image_shape,
+        )
+        self.w_avg_beta = config.w_avg_beta
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        self.map = Mapping(
+            z_dim=config.z_dim,
+            label_dim=config.labels.dim,
+            w_dim=config.w_dim,
+            layers=config.mapping_layers,
+            lr_multiplier=config.mapping_lr_multiplier,
+        )
+
+    def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [N, z_dim], label [N, label_dim] -> w [N, num_ws, w_dim], the same w for every layer."""
+        require_shape("z", z, None, self.z_dim)
+        require_label(label, self.label_dim)
+        w: Tensor = self.map(z, label)
+        return w[:, None].expand(-1, self.num_ws, -1)
+
+    @torch.no_grad()
+    def track(self, w_mean: Tensor) -> None:
+        """Moves w_avg towards the mean w [w_dim] of a batch."""
+        self.w_avg.lerp_(w_mean, 1 - self.w_avg_beta)

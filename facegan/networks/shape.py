@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from facegan.config import UsageError
+from facegan.labels import LabelSpace
 
 
 def picture_size(resolution: int, base: tuple[int, int]) -> tuple[int, int]:
@@ -51,6 +52,10 @@ class PictureConfig:
 class StyleConfig(PictureConfig):
     """A StyleGAN's; channels at resolution r are min(channel_base / r, channel_max)."""
 
+    labels: LabelSpace
+    z_dim: int
+    w_dim: int
+    mapping_layers: int
     channel_base: int
     channel_max: int
     w_avg_beta: float

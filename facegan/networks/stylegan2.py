@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from facegan.config import UsageError
 from facegan.labels import LabelSpace
-from facegan.networks.base import Discriminator, Generator, Stage, require_label, require_shape
-from facegan.networks.mapping import Mapping
+from facegan.networks.base import Discriminator, Stage, require_label, require_shape
+from facegan.networks.mapping import MappedGenerator, Mapping
 from facegan.networks.ops import (
     ACTIVATION_GAIN,
     Conv,
@@ -205,45 +205,16 @@ class Synthesis(nn.Module):
         return [block for block in self.children() if isinstance(block, SynthesisBlock)]
 
 
-class StyleGAN2Generator(Generator):
+class StyleGAN2Generator(MappedGenerator):
     """z [N, z_dim], label [N, label_dim] -> image [N, C, H, W]; unbounded, about -1 .. 1.
 
     L = num_ws = 2 log2(resolution) - 2: layer l is styled by w[:, l]; a block's picture by the w of the next
     block's first layer, the last one's by the last.
     """
 
-    has_noise = True
-
     def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__(
-            z_dim=config.z_dim,
-            w_dim=config.w_dim,
-            num_ws=2 * len(config.resolutions),
-            label_dim=config.labels.dim,
-            image_shape=config.image_shape,
-        )
-        self.w_avg_beta = config.w_avg_beta
-        self.register_buffer("w_avg", torch.zeros(config.w_dim))
-        self.map = Mapping(
-            z_dim=config.z_dim,
-            label_dim=config.labels.dim,
-            w_dim=config.w_dim,
-            layers=config.mapping_layers,
-            lr_multiplier=config.mapping_lr_multiplier,
-        )
+        super().__init__(config)
         self.net = Synthesis(config)
-
-    def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [N, z_dim], label [N, label_dim] -> w [N, num_ws, w_dim], the same w for every layer."""
-        require_shape("z", z, None, self.z_dim)
-        require_label(label, self.label_dim)
-        w: Tensor = self.map(z, label)
-        return w[:, None].expand(-1, self.num_ws, -1)
-
-    @torch.no_grad()
-    def track(self, w_mean: Tensor) -> None:
-        """Moves w_avg towards the mean w [w_dim] of a batch."""
-        self.w_avg.lerp_(w_mean, 1 - self.w_avg_beta)
 
     def synthesis(
         self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: Stage | None = None
