@@ -213,30 +213,13 @@ def generate(
 
     chosen = parse_seeds(seeds)
     sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
+    how: dict[str, Any] = {"psi": psi, "noise": noise, "label": label, "file_format": file_format}
     if as_grid:
-        path = write_grid(
-            sampler,
-            chosen,
-            out,
-            psi=psi,
-            noise=noise,
-            label=label,
-            file_format=file_format,
-            seeds_text=seeds,
-        )
+        path = write_grid(sampler, chosen, out, seeds_text=seeds, **how)
         _print({"grid": str(path), "pictures": len(chosen)}, as_json)
     else:
         with counter("pictures", len(chosen)) as advance:
-            count = write_pictures(
-                sampler,
-                chosen,
-                out,
-                psi=psi,
-                noise=noise,
-                label=label,
-                file_format=file_format,
-                wrote=advance,
-            )
+            count = write_pictures(sampler, chosen, out, wrote=advance, **how)
         _print({"folder": str(out), "pictures": count}, as_json)
 
 

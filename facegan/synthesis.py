@@ -151,10 +151,10 @@ class Sampler:
 
     def label_vectors(self, seeds: Sequence[int], label: str = "") -> Tensor | None:
         """The labels [N, label_dim] of seeds: what is asked for, the rest each seed's own; or None."""
+        wanted = self.labels.parse(label)
         if not self.generator.label_dim:
-            self.labels.parse(label)
             return None
-        vectors = self.labels.drawn(self.labels.parse(label), seeds)
+        vectors = self.labels.drawn(wanted, seeds)
         return torch.from_numpy(vectors).to(self.generator.w_avg.device)
 
     def noise_maps(self, seeds: Sequence[int]) -> list[Tensor]:

@@ -59,8 +59,9 @@ def enter(state: TrainState, run: Run, stage: Stage | None) -> None:
     if _network(before) != _network(stage) and state.images_seen:
         for optimizer in state.optimizers.values():
             optimizer.state.clear()
-    state.memory.pop("stage_resolution", None), state.memory.pop("stage_alpha", None)
     if stage is None:
+        for name in ("stage_resolution", "stage_alpha"):
+            state.memory.pop(name, None)
         return
     for player, optimizer in state.optimizers.items():
         optimizer.param_groups[0]["lr"] = run.optimizer.lr * adam_share(run, player)

@@ -24,7 +24,8 @@ def labelled(run: Run, dataset: Dataset, warn: Callable[[str], None]) -> Run:
     space = run.model.labels
     if space.dim:
         count = len(dataset.names)
-        for name, missing in space.unknown(space.encode(dataset.labels)).items():
+        vectors = dataset.label_vectors(space, range(count))
+        for name, missing in space.unknown(vectors.numpy()).items():
             if missing == count:
                 raise UsageError(
                     f"{dataset.name}: none of its pictures has a label {name} that the model knows"
@@ -38,5 +39,5 @@ def data_identity(dataset: Dataset, run: Run) -> dict[str, str | int]:
     """What a checkpoint remembers of the data; its labels too, where the model learns them."""
     if not run.model.labels.dim:
         return dataset.identity()
-    vectors = run.model.labels.encode(dataset.labels)
-    return dataset.identity() | {"labels": hashlib.sha256(vectors.tobytes()).hexdigest()[:24]}
+    vectors = dataset.label_vectors(run.model.labels, range(len(dataset.names)))
+    return dataset.identity() | {"labels": hashlib.sha256(vectors.numpy().tobytes()).hexdigest()[:24]}
