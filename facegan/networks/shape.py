@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from facegan.config import UsageError
 from facegan.labels import LabelSpace
@@ -49,18 +51,26 @@ class PictureConfig:
                 raise UsageError(f"{name} {getattr(self, name)}: 1 to {most}")
 
 
+@dataclass(frozen=True)
 class StyleConfig(PictureConfig):
     """A StyleGAN's; channels at resolution r are min(channel_base / r, channel_max)."""
 
-    labels: LabelSpace
-    z_dim: int
-    w_dim: int
-    mapping_layers: int
-    channel_base: int
-    channel_max: int
-    w_avg_beta: float
-    mapping_lr_multiplier: float
-    d_has_batch_norm = False  # minibatch std mixes a group's images, but only through one feature map
+    resolution: int = 64
+    base: tuple[int, int] = (4, 4)
+    channels: int = 3
+    labels: LabelSpace = field(default_factory=LabelSpace)
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+    mapping_lr_multiplier: float = 0.01
+    channel_base: int = 16_384
+    channel_max: int = 512
+    minibatch_std_group: int = 4
+    w_avg_beta: float = 0.995
+
+    d_has_batch_norm: ClassVar[bool] = (
+        False  # minibatch std mixes a group's images, but only through one feature map
+    )
 
     def check_style(self, resolutions: Sequence[int]) -> None:
         """Checks all of it.

@@ -20,7 +20,7 @@ has a logit of its own beside those of the label's values.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facegan.config import UsageError
-from facegan.labels import LabelSpace
 from facegan.networks.base import Discriminator, Stage, require_label, require_shape
 from facegan.networks.mapping import MappedGenerator
 from facegan.networks.ops import ACTIVATION_GAIN, EPS, Conv, Dense, activate, minibatch_std
@@ -43,18 +42,6 @@ class StyleGANConfig(StyleConfig):
     """
 
     architecture: Literal["stylegan"] = "stylegan"
-    resolution: int = 64
-    base: tuple[int, int] = (4, 4)
-    channels: int = 3
-    labels: LabelSpace = field(default_factory=LabelSpace)
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
-    mapping_lr_multiplier: float = 0.01
-    channel_base: int = 16_384
-    channel_max: int = 512
-    minibatch_std_group: int = 4
-    w_avg_beta: float = 0.995
     alpha: float = 1.0
 
     def __post_init__(self) -> None:

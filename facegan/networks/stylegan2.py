@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from facegan.config import UsageError
-from facegan.labels import LabelSpace
 from facegan.networks.base import Discriminator, Stage, require_label, require_shape
 from facegan.networks.mapping import MappedGenerator, Mapping
 from facegan.networks.ops import (
@@ -52,19 +51,8 @@ class StyleGAN2Config(StyleConfig):
     """
 
     architecture: Literal["stylegan2"] = "stylegan2"
-    resolution: int = 64
-    base: tuple[int, int] = (4, 4)
-    channels: int = 3
-    labels: LabelSpace = field(default_factory=LabelSpace)
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
-    mapping_lr_multiplier: float = 0.01
-    channel_base: int = 16_384
-    channel_max: int = 512
     g_architecture: Architecture = "skip"
     d_architecture: Architecture = "resnet"
-    minibatch_std_group: int = 4
     conv_clamp: float | None = None  # 256 in the official float16 networks
     w_avg_beta: float = 0.998
 
