@@ -69,9 +69,9 @@ class _RGB(ToRGB):
 
 
 class _Block(SynthesisBlock):
-    def forward(self, x, picture, ws, noise, dtype):  # type: ignore[no-untyped-def]
+    def forward(self, x, picture, ws, noise, dtype, alpha=1.0):  # type: ignore[no-untyped-def]
         before = None if picture is None else filtered(picture, 2, 1, (2, 1, 2, 1), gain=4)
-        x, own = super().forward(x, None, ws, noise, dtype)
+        x, own = super().forward(x, None, ws, noise, dtype, alpha)
         return x, own if before is None else before if own is None else before + own
 
 

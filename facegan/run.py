@@ -11,7 +11,8 @@ from facegan.data import DataConfig
 from facegan.growth import Growth
 from facegan.losses import LeastSquares, Loss, NonSaturating, StyleGAN2Loss, WassersteinGP
 from facegan.networks import NetworkConfig
-from facegan.networks.stylegan import StyleGANConfig
+from facegan.networks.dcgan import DCGANConfig
+from facegan.networks.stylegan2 import StyleGAN2Config
 
 MAX_BATCH = 65_536
 MIN_SAMPLES = 100  # of which a distance can say anything
@@ -127,6 +128,9 @@ class Run:
             raise UsageError("loss stylegan2: it is for StyleGAN and StyleGAN2, not for dcgan")
         if self.growth is not None:
             self._check_growth(self.growth)
+        if isinstance(self.model, StyleGAN2Config) and self.model.grows != (self.growth is not None):
+            has, lacks = ("model.grows", "growth") if self.model.grows else ("growth", "model.grows")
+            raise UsageError(f"{has} without {lacks}: a StyleGAN2 that grows needs both, others neither")
         if self.freeze_d < 0 or (self.freeze_d and not self.init):
             raise UsageError(f"freeze_d {self.freeze_d}: 0 or more, and only of a D that came with --init")
         adapts = isinstance(self.augment, Ada) and self.augment.full_images > 0
@@ -150,8 +154,10 @@ class Run:
 
     def _check_growth(self, growth: Growth) -> None:
         """Whether every stage's batch can be taken in parts, and the network grows at all."""
-        if not isinstance(self.model, StyleGANConfig):
-            raise UsageError(f"growth: StyleGAN grows, {self.model.architecture} does not")
+        if isinstance(self.model, DCGANConfig):
+            raise UsageError("growth: StyleGAN and StyleGAN2 grow, dcgan does not")
+        if isinstance(self.model, StyleGAN2Config) and growth.first_resolution == 4:
+            raise UsageError("growth.first_resolution 4: StyleGAN2 begins with 8 or more")
         if growth.first_resolution > self.model.resolution:
             raise UsageError(
                 f"growth.first_resolution {growth.first_resolution}: at most model.resolution, "
@@ -173,4 +179,5 @@ class Run:
         if not self.micro_batch and growth.batches:
             raise UsageError("micro_batch 0 with growth.batches: say how many images at a time fit")
         for batch in growth.batches:
-            replace(self, growth=None, batch=batch, micro_batch=min(self.micro_batch, batch))
+            same = replace(growth, batches=(), lrs=())
+            replace(self, growth=same, batch=batch, micro_batch=min(self.micro_batch, batch))

@@ -191,7 +191,7 @@ def test_a_stage_that_is_not_there_is_named() -> None:
         lambda: generator.synthesis(torch.randn(1, 6, 6), stage=Stage(32)),
         lambda: discriminator(torch.randn(4, 3, 32, 32), stage=Stage(32)),
     ):
-        with pytest.raises(ValueError, match="stage of 32 pixels: this network has b"):
+        with pytest.raises(ValueError, match="stage of 32 pixels: this network has 4"):
             call()
 
 

@@ -118,6 +118,17 @@ class Discriminator(Network):
         """Its layers in the order in which an image passes them, as far as they can be frozen."""
 
 
+def require_stage(stage: Stage, resolutions: Sequence[int]) -> None:
+    """Checks a stage at a public entry.
+
+    Raises:
+        ValueError: not one of those resolutions.
+    """
+    if stage.resolution not in resolutions:
+        has = ", ".join(map(str, resolutions))
+        raise ValueError(f"stage of {stage.resolution} pixels: this network has {has}")
+
+
 def require_label(label: Tensor | None, label_dim: int) -> None:
     """Checks a label at a public entry.
 

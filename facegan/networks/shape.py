@@ -53,7 +53,10 @@ class PictureConfig:
 
 @dataclass(frozen=True)
 class StyleConfig(PictureConfig):
-    """A StyleGAN's; channels at resolution r are min(channel_base / r, channel_max)."""
+    """A StyleGAN's; channels at resolution r are min(channel_base / r, channel_max).
+
+    alpha: how far the last resolution has faded in, for a model that was saved while it grew.
+    """
 
     resolution: int = 64
     base: tuple[int, int] = (4, 4)
@@ -67,6 +70,7 @@ class StyleConfig(PictureConfig):
     channel_max: int = 512
     minibatch_std_group: int = 4
     w_avg_beta: float = 0.995
+    alpha: float = 1.0
 
     d_has_batch_norm: ClassVar[bool] = (
         False  # minibatch std mixes a group's images, but only through one feature map
@@ -90,6 +94,8 @@ class StyleConfig(PictureConfig):
                 f"w_avg_beta {self.w_avg_beta}: 0 or more, below 1; "
                 f"mapping_lr_multiplier {self.mapping_lr_multiplier}: above 0, at most 1"
             )
+        if not 0 <= self.alpha <= 1:
+            raise UsageError(f"alpha {self.alpha}: 0 to 1")
 
     def width(self, resolution: int) -> int:
         """Channels of the feature maps at a resolution."""

@@ -27,8 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from facegan.config import UsageError
-from facegan.networks.base import Discriminator, Stage, require_label, require_shape
+from facegan.networks.base import Discriminator, Stage, require_label, require_shape, require_stage
 from facegan.networks.mapping import MappedGenerator
 from facegan.networks.ops import ACTIVATION_GAIN, EPS, Conv, Dense, activate, minibatch_std
 from facegan.networks.shape import StyleConfig, picture_size
@@ -36,18 +35,12 @@ from facegan.networks.shape import StyleConfig, picture_size
 
 @dataclass(frozen=True)
 class StyleGANConfig(StyleConfig):
-    """The shape of both networks; channels at resolution r are min(channel_base / r, channel_max).
-
-    alpha: how far the last resolution has faded in, for a model that was saved while it grew.
-    """
+    """The shape of both networks; channels at resolution r are min(channel_base / r, channel_max)."""
 
     architecture: Literal["stylegan"] = "stylegan"
-    alpha: float = 1.0
 
     def __post_init__(self) -> None:
         self.check_style((4, 8, 16, 32, 64, 128, 256, 512, 1024))
-        if not 0 <= self.alpha <= 1:
-            raise UsageError(f"alpha {self.alpha}: 0 to 1")
 
 
 # ---- layers
@@ -175,7 +168,7 @@ class StyleGANGenerator(MappedGenerator):
 
     def __init__(self, config: StyleGANConfig) -> None:
         super().__init__(config)
-        self.full = Stage(config.resolution, config.alpha)
+        self.full, self.stages = Stage(config.resolution, config.alpha), config.resolutions
         self.net = nn.ModuleDict({f"b{r}": SynthesisBlock(r, config) for r in config.resolutions})
 
     def synthesis(
@@ -188,6 +181,7 @@ class StyleGANGenerator(MappedGenerator):
         """
         require_shape("w", w, None, self.num_ws, self.w_dim)
         stage = stage or self.full
+        require_stage(stage, self.stages)
         maps = self.noise_per_layer(noise, 2 * stage.resolution.bit_length() - 4)
         x: Tensor | None = None
         below: Tensor | None = None
@@ -201,7 +195,7 @@ class StyleGANGenerator(MappedGenerator):
             if resolution == stage.resolution:
                 picture = block.picture(x)
                 return picture if below is None else below.lerp(picture, stage.alpha)
-        raise ValueError(f"stage of {stage.resolution} pixels: this network has {', '.join(self.net)}")
+        raise AssertionError  # such a stage was refused
 
     def noise_shapes(self) -> list[tuple[int, int, int]]:
         """The shape [1, H, W] of one image's noise map of each layer."""
@@ -253,7 +247,7 @@ class StyleGANDiscriminator(Discriminator):
 
     def __init__(self, config: StyleGANConfig) -> None:
         super().__init__(label_dim=config.labels.dim, image_shape=config.image_shape)
-        self.full = Stage(config.resolution, config.alpha)
+        self.full, self.stages = Stage(config.resolution, config.alpha), config.resolutions
         blocks = {f"b{r}": DiscriminatorBlock(r, config) for r in config.resolutions[:0:-1]}
         self.net = nn.ModuleDict(blocks | {"b4": Epilogue(config)})
         self.base = config.base
@@ -269,8 +263,7 @@ class StyleGANDiscriminator(Discriminator):
     def forward(self, image: Tensor, label: Tensor | None = None, stage: Stage | None = None) -> Tensor:
         """image [N, C, H, W] of the stage's resolution, label [N, label_dim] -> logit [N], float32."""
         stage = stage or self.full
-        if f"b{stage.resolution}" not in self.net:
-            raise ValueError(f"stage of {stage.resolution} pixels: this network has {', '.join(self.net)}")
+        require_stage(stage, self.stages)
         require_shape("image", image, None, self.image_shape[0], *picture_size(stage.resolution, self.base))
         require_label(label, self.label_dim)
         image = image.to(self.compute_dtype)

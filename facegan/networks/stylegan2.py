@@ -9,6 +9,10 @@
 Architectures (sec. 4.1, fig. 7): `skip` sums an RGB picture of every resolution, `resnet` sums features,
 `orig` does neither.
 
+A skip generator can grow (`grows`; the paper's sec. 4 does without): at a stage (r, alpha)
+    picture = twice the picture of r/2 + alpha RGB_r(x_r)
+    D's map = alpha block_r(fromRGB_r(image)) + (1 - alpha) fromRGB_(r/2)(half the image)
+
 Differs from the official code by rounding only: one convolution serves the whole batch (see
 ops.ModulatedConv), and bfloat16, where it is asked for, needs no pre-normalisation.
 """
@@ -24,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from facegan.config import UsageError
-from facegan.networks.base import Discriminator, Stage, require_label, require_shape
+from facegan.networks.base import Discriminator, Stage, require_label, require_shape, require_stage
 from facegan.networks.mapping import MappedGenerator, Mapping
 from facegan.networks.ops import (
     ACTIVATION_GAIN,
@@ -48,11 +52,13 @@ class StyleGAN2Config(StyleConfig):
     """The shape of both networks; channels at resolution r are min(channel_base / r, channel_max).
 
     Pictures are resolution x resolution, or with another base than 4x4 (height, width) that much larger.
+    grows: D takes pictures at every resolution, which growing needs.
     """
 
     architecture: Literal["stylegan2"] = "stylegan2"
     g_architecture: Architecture = "skip"
     d_architecture: Architecture = "resnet"
+    grows: bool = False
     conv_clamp: float | None = None  # 256 in the official float16 networks
     w_avg_beta: float = 0.998
 
@@ -60,6 +66,16 @@ class StyleGAN2Config(StyleConfig):
         self.check_style((8, 16, 32, 64, 128, 256, 512, 1024))
         if self.conv_clamp is not None and self.conv_clamp <= 0:
             raise UsageError(f"conv_clamp {self.conv_clamp}: above 0, or null for none")
+        if self.grows and (self.g_architecture != "skip" or self.d_architecture == "skip"):
+            raise UsageError(
+                f"grows: a skip generator with a resnet or orig discriminator does, g_architecture "
+                f"{self.g_architecture} with d_architecture {self.d_architecture} does not"
+            )
+
+    @property
+    def stages(self) -> list[int]:
+        """The resolutions that it can have on the way to its own, and that one."""
+        return self.resolutions[1:] if self.grows else [self.resolution]
 
 
 # ---- generator
@@ -139,7 +155,7 @@ class SynthesisBlock(nn.Module):
     def __init__(self, resolution: int, config: StyleGAN2Config) -> None:
         super().__init__()
         width, kind = config.width(resolution), config.g_architecture
-        self.first, self.last = resolution == 4, resolution == config.resolution
+        self.resolution, self.first = resolution, resolution == 4
         if self.first:
             self.const = nn.Parameter(torch.randn(width, *config.base))
         else:
@@ -148,7 +164,7 @@ class SynthesisBlock(nn.Module):
             if kind == "resnet":
                 self.skip = Conv(below, width, 1, bias=False, up=True, gain=RESIDUAL_GAIN)
         self.conv1 = SynthesisLayer(width, width, resolution, config)
-        self.has_picture = kind == "skip" or self.last
+        self.has_picture = kind == "skip" or resolution == config.resolution
         self.residual = kind == "resnet" and not self.first
         if self.has_picture:
             self.torgb = ToRGB(width, config)
@@ -161,8 +177,9 @@ class SynthesisBlock(nn.Module):
         ws: Tensor,
         noise: Sequence[str | Tensor],
         dtype: torch.dtype,
+        alpha: float = 1.0,
     ) -> tuple[Tensor, Tensor | None]:
-        """ws [N, num_convs + 1, w_dim]: one a convolution, then the picture's."""
+        """ws [N, num_convs + 1, w_dim]: one a convolution, then the picture's; alpha: how far it is there."""
         if x is None:
             x = self.const.to(dtype).expand(ws.shape[0], -1, -1, -1)
             x = self.conv1(x, ws[:, 0], noise[0])
@@ -176,6 +193,7 @@ class SynthesisBlock(nn.Module):
             picture = upsample(picture)
         if self.has_picture:
             own = self.torgb(x, ws[:, self.num_convs])
+            own = own if alpha == 1 else own * alpha
             picture = own if picture is None else picture + own
         return x, picture
 
@@ -202,24 +220,32 @@ class StyleGAN2Generator(MappedGenerator):
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__(config)
+        self.full, self.stages = Stage(config.resolution, config.alpha), config.stages
         self.net = Synthesis(config)
 
     def synthesis(
         self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: Stage | None = None
     ) -> Tensor:
-        """w [N, num_ws, w_dim] -> image, float32.
+        """w [N, num_ws, w_dim] -> image, float32, of the stage's resolution; None: of all of it.
 
-        noise: "const", "random" (torch's global generator), "none", or one map a layer: `noise_shapes`.
+        noise: "const", "random" (torch's global generator), "none", or one map for each of the stage's
+        layers: `noise_shapes`.
         """
         require_shape("w", w, None, self.num_ws, self.w_dim)
-        maps = self.noise_per_layer(noise)
+        stage = stage or self.full
+        require_stage(stage, self.stages)
+        maps = self.noise_per_layer(noise, 2 * stage.resolution.bit_length() - 5)
         x: Tensor | None = None
         picture: Tensor | None = None
         start = 0
         for block in self.net.blocks():
-            ws = w[:, start : start + block.num_convs + 1]
-            x, picture = block(x, picture, ws, maps[start : start + block.num_convs], self.compute_dtype)
+            last = block.resolution == stage.resolution
+            ws, own = w[:, start : start + block.num_convs + 1], maps[start : start + block.num_convs]
+            alpha = stage.alpha if last else 1.0
+            x, picture = block(x, picture, ws, own, self.compute_dtype, alpha)
             start += block.num_convs
+            if last:
+                break
         assert picture is not None
         return picture
 
@@ -239,9 +265,9 @@ class DiscriminatorBlock(nn.Module):
         super().__init__()
         width, next_width = config.width(resolution), config.width(resolution // 2)
         kind, clamp = config.d_architecture, config.conv_clamp
-        self.takes_picture = kind == "skip" or resolution == config.resolution
+        self.resolution = resolution
         self.halves_picture, self.residual = kind == "skip", kind == "resnet"
-        if self.takes_picture:
+        if kind == "skip" or config.grows or resolution == config.resolution:
             self.fromrgb = Conv(config.channels, width, 1, clamp=clamp)
         self.conv0 = Conv(width, width, 3, clamp=clamp)
         gain = RESIDUAL_GAIN if self.residual else 1.0
@@ -295,6 +321,8 @@ class StyleGAN2Discriminator(Discriminator):
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__(label_dim=config.labels.dim, image_shape=config.image_shape)
+        self.full, self.stages = Stage(config.resolution, config.alpha), config.stages
+        self.base = config.base
         for resolution in config.resolutions[:0:-1]:
             self.add_module(f"b{resolution}", DiscriminatorBlock(resolution, config))
         self.b4 = Epilogue(config)
@@ -308,14 +336,20 @@ class StyleGAN2Discriminator(Discriminator):
         return [getattr(block, name) for block in blocks for name in names if hasattr(block, name)]
 
     def forward(self, image: Tensor, label: Tensor | None = None, stage: Stage | None = None) -> Tensor:
-        """image [N, C, H, W], label [N, label_dim] -> logit [N], float32."""
-        require_shape("image", image, None, *self.image_shape)
+        """image [N, C, H, W] of the stage's resolution, label [N, label_dim] -> logit [N], float32."""
+        stage = stage or self.full
+        require_stage(stage, self.stages)
+        require_shape("image", image, None, self.image_shape[0], *picture_size(stage.resolution, self.base))
         require_label(label, self.label_dim)
+        image = image.to(self.compute_dtype)
         x: Tensor | None = None
-        picture: Tensor | None = image.to(self.compute_dtype)
+        picture: Tensor | None = image
         for block in self.children():
-            if isinstance(block, DiscriminatorBlock):
-                x, picture = block(x, picture)
+            if not isinstance(block, DiscriminatorBlock) or block.resolution > stage.resolution:
+                continue
+            if block.resolution == stage.resolution // 2 and stage.alpha < 1 and x is not None:
+                x = block.fromrgb(downsample(image)).lerp(x, stage.alpha)
+            x, picture = block(x, picture)
         assert x is not None
         logit: Tensor = self.b4(x, picture, None if label is None else self.map(None, label))
         return logit

@@ -15,6 +15,7 @@ from torch import Tensor
 from facegan.data import Dataset
 from facegan.images import to_float
 from facegan.losses import Kind, Player
+from facegan.networks.shape import picture_size
 from facegan.randomness import Purpose, torch_generator
 from facegan.run import Run
 from facegan.training.growing import reals_at
@@ -30,11 +31,11 @@ class TrainingBatch:
 
     def __init__(self, state: TrainState, run: Run, dataset: Dataset, first: int, part: int = 0) -> None:
         self._state, self._seed, self._first, self._part = state, run.seed, first, part
-        self._of, self._rows = run.batch, rows(run, part)
+        self._of, self._rows, self._base = run.batch, rows(run, part), run.model.base
         numbers = dataset.stream(first, run.batch, run.seed)[self._rows.numpy()]
         pixels = dataset.pictures(numbers).to(state.device)
         self._stage = state.stage
-        real = reals_at(to_float(pixels), state.stage, run.model.resolution)
+        real = reals_at(to_float(pixels), state.stage, run.model)
         self.real = real.contiguous(memory_format=torch.channels_last)
         self._labels: dict[Kind, Tensor | None] = {"real": None, "fake": None}
         if run.model.labels.dim:
@@ -86,14 +87,17 @@ class TrainingBatch:
         return torch.cat([w[:, :cutoff], second[:, cutoff:]], dim=1)
 
     def _layers(self) -> int:
-        """How many layers with a style of their own are there at the stage."""
+        """How many styles are there at the stage."""
         whole = self._state.generator.num_ws
         return whole if self._stage is None else 2 * self._stage.resolution.bit_length() - 4
 
     def _noise_shapes(self) -> list[tuple[int, int, int]]:
         """Of the layers that are there: the first ones, so that later ones change no number."""
         shapes = self._state.generator.noise_shapes()
-        return shapes if self._stage is None else shapes[: self._layers()]
+        if self._stage is None:
+            return shapes
+        height, _ = picture_size(self._stage.resolution, self._base)
+        return [shape for shape in shapes if shape[1] <= height]
 
     def _random(self, purpose: Purpose) -> dict[str, Any]:
         """torch.randn's keywords: this batch's generator for a purpose, and the device."""

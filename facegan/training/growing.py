@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import torch
@@ -10,7 +11,9 @@ from torch.nn import functional as F
 
 from facegan.networks import Generator, NetworkConfig, build_generator
 from facegan.networks.base import Stage
-from facegan.networks.stylegan import StyleGANConfig
+from facegan.networks.ops import upsample
+from facegan.networks.shape import StyleConfig
+from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.run import Run
 from facegan.training.state import TrainState, adam_share
 
@@ -41,12 +44,13 @@ def stage_remembered(memory: dict[str, Tensor]) -> Stage | None:
 
 
 def run_at(run: Run, stage: Stage | None) -> Run:
-    """The run with that stage's batch and learning rate, and no others to come."""
+    """The run with that stage's batch and learning rate, and no others."""
     if run.growth is None or stage is None:
         return run
     batch, lr = run.growth.batch(stage, run.batch), run.growth.lr(stage, run.optimizer.lr)
     optimizer, micro_batch = replace(run.optimizer, lr=lr), min(run.micro_batch, batch)
-    return replace(run, growth=None, batch=batch, micro_batch=micro_batch, optimizer=optimizer)
+    growth = replace(run.growth, batches=(), lrs=())
+    return replace(run, growth=growth, batch=batch, micro_batch=micro_batch, optimizer=optimizer)
 
 
 def enter(state: TrainState, run: Run, stage: Stage | None) -> None:
@@ -74,13 +78,17 @@ def _network(stage: Stage | None) -> tuple[int, bool] | None:
     return None if stage is None else (stage.resolution, stage.alpha < 1)
 
 
-def reals_at(images: Tensor, stage: Stage | None, resolution: int) -> Tensor:
+def reals_at(images: Tensor, stage: Stage | None, config: NetworkConfig) -> Tensor:
     """Reals [N, C, H, W] of the full resolution at a stage: smaller, and faded in as the network is."""
     if stage is None:
         return images
-    images = F.avg_pool2d(images, resolution // stage.resolution)
+    images = F.avg_pool2d(images, config.resolution // stage.resolution)
     if stage.alpha < 1:
-        below = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2, mode="nearest")
+        below = F.avg_pool2d(images, 2)
+        if isinstance(config, StyleGAN2Config):
+            below = upsample(below)
+        else:
+            below = F.interpolate(below, scale_factor=2, mode="nearest")
         images = below.lerp(images, stage.alpha)
     return images
 
@@ -93,15 +101,16 @@ def so_far(weights: dict[str, Tensor], stage: Stage | None) -> dict[str, Tensor]
 
 
 def _resolution(name: str) -> int:
-    """Of a weight of StyleGAN, net.b64.conv0.weight; 0 for those of all resolutions."""
-    return int(name.split(".")[1][1:]) if name.startswith("net.b") else 0
+    """Of a StyleGAN's weight, net.b64.conv0.weight or b64.conv0.weight; 0 for those of all resolutions."""
+    found = re.match(r"(?:net\.)?b(\d+)\.", name)
+    return int(found[1]) if found else 0
 
 
 def model_at(
     average: Generator, config: NetworkConfig, stage: Stage | None
 ) -> tuple[Generator, NetworkConfig]:
     """G as far as it has grown, and the config of that network."""
-    if stage is None or stage == Stage(config.resolution) or not isinstance(config, StyleGANConfig):
+    if stage is None or stage == Stage(config.resolution) or not isinstance(config, StyleConfig):
         return average, config
     config = replace(config, resolution=stage.resolution, alpha=stage.alpha)
     with torch.random.fork_rng(devices=[]):
