@@ -52,7 +52,7 @@ def test_the_named_extras_are_there() -> None:
 
 def test_the_docs_table_and_the_help_text_name_every_preset() -> None:
     table = (REPOSITORY / "docs" / "training.md").read_text()
-    source = (REPOSITORY / "facegan" / "cli.py").read_text()
+    source = (REPOSITORY / "facegan" / "cli" / "training.py").read_text()
     for name in PRESETS:
         assert f"`{name}`" in table
         assert name in source
