@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -58,3 +59,19 @@ def test_a_device_without_bfloat16_has_no_speed_up(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(runtime, "_Probe", refuse)
     assert runtime.bfloat16_speedup.__wrapped__(CPU) == 0.0
     assert torch.get_num_threads() == 1  # conftest's
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems' allocators are left alone")
+def test_freed_memory_is_used_again_without_a_page_fault() -> None:
+    resource = pytest.importorskip("resource")
+    if not runtime.keep_freed_memory():
+        pytest.skip("another C library than glibc")
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            torch.ones(2**21)  # 8 MiB, 2,048 pages
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+    faults()
+    assert faults() < 2_048

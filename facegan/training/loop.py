@@ -35,7 +35,7 @@ from facegan.models import Model
 from facegan.models import save as save_model
 from facegan.perception.features import extractor
 from facegan.run import Run
-from facegan.runtime import choose_device
+from facegan.runtime import choose_device, keep_freed_memory
 from facegan.synthesis import Sampler
 from facegan.training import growing
 from facegan.training.batch import TrainingBatch
@@ -174,6 +174,7 @@ def train(
         FloatingPointError: a loss or a weight is not finite any more; nothing of it was saved.
         KeyboardInterrupt: a request to stop while the data is still being read.
     """
+    keep_freed_memory()
     folder, run = RunFolder(Path(out)), settled(run)
     require_writable(folder.path, "--out")
     warn = reporter.warn if reporter else _ignore
