@@ -16,7 +16,7 @@ import subprocess
 import sys
 from typing import cast
 
-from train_step import RandomPictures
+from train_step import RandomPictures, at_full_size
 
 from facegan.config import override
 from facegan.data import Dataset
@@ -31,7 +31,7 @@ MIB = 2**20
 
 def prepared(name: str, precision: str) -> Run:
     """The preset's run on the CPU, in one part."""
-    run = preset(name).run
+    run = at_full_size(preset(name).run)
     return settled(override(run, ["device=cpu", f"precision={precision}", f"micro_batch={run.batch}"]))
 
 

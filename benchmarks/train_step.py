@@ -9,7 +9,7 @@ bf16    bfloat16, channels last
     python benchmarks/train_step.py --preset stylegan2-64 --channel-base 4096 --channel-max 256 --json
 
 StyleGAN2's step is G's and D's main one, without penalties. The last line of JSON holds train_img_s,
-sample_img_s, one_picture_ms and their baseline_... twins.
+sample_img_s, one_picture_ms and their baseline_... twins. Networks that grow are measured at their full size.
 
 The cases take turns, step by step, and the median step counts, so that a machine whose speed drifts slows all
 of them alike. Random pixels stand in for data: reading a batch from the memory map takes about a millisecond.
@@ -42,6 +42,12 @@ from facegan.run import Precision, Run
 from facegan.synthesis import Sampler
 from facegan.training.loop import train_step
 from facegan.training.state import new_state, settled
+
+
+def at_full_size(run: Run) -> Run:
+    """The run without growing: what its last and longest stage takes."""
+    model = replace(run.model, grows=False) if isinstance(run.model, StyleGAN2Config) else run.model
+    return replace(run, model=model, growth=None)
 
 
 class RandomPictures:
@@ -150,7 +156,7 @@ def main() -> None:
     parser.add_argument("--force", action="store_true")
     arguments = parser.parse_args()
     load = load_of_quiet_machine(force=arguments.force)
-    run = preset(arguments.preset).run
+    run = at_full_size(preset(arguments.preset).run)
     given = {"model.channel_base": arguments.channel_base, "model.channel_max": arguments.channel_max}
     given |= {"batch": arguments.batch, "micro_batch": arguments.batch}
     run = override(run, [f"{name}={value}" for name, value in given.items() if value is not None])
