@@ -26,8 +26,14 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="what it was trained on")
     parser.add_argument("--description", required=True)
     parser.add_argument("--licence", default="CC0-1.0")
+    parser.add_argument(
+        "--discriminator", action="store_true", help="keep D as well, so that a run can go on with --init"
+    )
     arguments = parser.parse_args()
     model = models.load(arguments.run)
+    if arguments.discriminator:
+        tensors = models.read_tensors(models.find(arguments.run))
+        model.discriminator = {key[2:]: value for key, value in tensors.items() if key.startswith("D.")}
     model.card = replace(
         model.card, data=arguments.data, licence=arguments.licence, description=arguments.description
     )
