@@ -5,6 +5,7 @@
     append_line(path, text)            for logs: at worst the last line is cut
     clear_partial(folder)              what a killed process left half-written
     require_writable(folder, what)     a wrong place is a UsageError before the work begins
+    require_writable_file(path, what)  the same for a file to be
 
 Errors of the system (disk full, read-only, ...) are OSErrors that name the file that was to be written.
 """
@@ -96,6 +97,19 @@ def require_writable(folder: Path, what: str) -> None:
         raise UsageError(f"{what} {str(folder)!r}: {place} is not a folder; choose another place")
     if not os.access(place, os.W_OK | os.X_OK):
         raise UsageError(f"{what} {str(folder)!r}: {place} cannot be written to; choose another place")
+
+
+def require_writable_file(path: Path, what: str) -> None:
+    """Checks that `path` is a file that can be written or replaced, or can be made; makes nothing.
+
+    Raises:
+        UsageError: it cannot; `what` is how the message calls it.
+    """
+    require_writable(path.parent, what)
+    if len(os.fsencode(path.name)) + len(f".{_PARTIAL}") > MAX_NAME_BYTES:  # `replaced` needs so much more
+        raise UsageError(f"{what} {str(path)!r}: its name is (nearly) longer than {MAX_NAME_BYTES} bytes")
+    if path.is_dir():
+        raise UsageError(f"{what} {str(path)!r}: a folder; name a file in it")
 
 
 @contextmanager

@@ -187,10 +187,14 @@ class Provenance:
     psi: float
     synthetic: bool = True
     label: str = ""  # what was asked of a model with labels
+    edit: str = ""  # the directions that it was moved along
+    cutoff: int | None = None  # psi acts on the first so many layers; None: on all
 
     def fields(self) -> dict[str, Any]:
         """What there is to say, by name."""
-        return {name: value for name, value in asdict(self).items() if name != "label" or value}
+        always = ("model", "seeds")  # also where they are empty
+        values = asdict(self)
+        return {name: values[name] for name in values if name in always or values[name] not in ("", None)}
 
     def as_text(self) -> str:
         """One line of JSON."""

@@ -3,8 +3,8 @@
     sampler = Sampler(models.load("dcgan-64"))
     sampler.sample(range(64), psi=0.7)        uint8 [64, H, W, C]
     sampler.sample(range(64), label="glasses=yes")
+    sampler.sample(range(64), start=...)      numbers that stand for something else than seeds: latents/
     for seed, picture in sampler.stream(...)  the same, one by one, in constant memory
-    walk(sampler, [1, 2, 3], ...)             the frames of a film from seed to seed
 
 A seed is z = RandomState(seed).randn(1, z_dim), the field's convention, so a published seed gives the
 published face. What a picture looks like does not depend on the batch it was made in.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -89,19 +90,48 @@ def latent(seed: int, z_dim: int) -> npt.NDArray[np.float64]:
     return z
 
 
-def slerp(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], t: float) -> npt.NDArray[np.float64]:
-    """The point at t in [0, 1] of the great-circle arc from a to b (Shoemake 1985), lengths interpolated too.
+class Start(Protocol):
+    """What the numbers that a Sampler is given stand for: seeds, or something of latents/."""
 
-    a, b [D]. Straight mixing would pass through short vectors, which a GAN has hardly seen.
-    """
-    length_a, length_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    cosine = float(np.clip(a @ b / max(length_a * length_b, 1e-12), -1.0, 1.0))
-    angle = np.arccos(cosine)
-    if np.sin(angle) < 1e-6:
-        return a + t * (b - a)
-    direction = (np.sin((1 - t) * angle) * a / length_a + np.sin(t * angle) * b / length_b) / np.sin(angle)
-    point: npt.NDArray[np.float64] = direction * (length_a + t * (length_b - length_a))
-    return point
+    def w(
+        self, sampler: Sampler, numbers: Sequence[int], psi: float, cutoff: int | None, label: str
+    ) -> Tensor:
+        """w [N, num_ws, w_dim] of the numbers, truncated, on the sampler's device."""
+
+    def noise_seeds(self, numbers: Sequence[int]) -> Sequence[int]:
+        """The seeds whose noise they get with noise "random"."""
+
+    def stem(self, number: int) -> str:
+        """What the file of that picture is called, without its suffix."""
+
+    def text(self, numbers: str) -> str:
+        """What the pictures of these numbers say in their files, under "seeds"."""
+
+
+class Seeds:
+    """Numbers are seeds: each its own z, noise and labels."""
+
+    def w(
+        self, sampler: Sampler, numbers: Sequence[int], psi: float, cutoff: int | None, label: str
+    ) -> Tensor:
+        """w [N, num_ws, w_dim] of seeds, truncated."""
+        z = np.stack([latent(seed, sampler.generator.z_dim) for seed in numbers])
+        return sampler.w(z, psi, cutoff, sampler.label_vectors(numbers, label))
+
+    def noise_seeds(self, numbers: Sequence[int]) -> Sequence[int]:
+        """The seeds themselves."""
+        return numbers
+
+    def stem(self, number: int) -> str:
+        """seed0007"""
+        return f"seed{number:04d}"
+
+    def text(self, numbers: str) -> str:
+        """The seeds."""
+        return numbers
+
+
+SEEDS = Seeds()
 
 
 class Sampler:
@@ -120,34 +150,40 @@ class Sampler:
 
     def sample(
         self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None,
-        label: str = "",
+        label: str = "", start: Start = SEEDS,
     ) -> Pixels:  # fmt: skip
         """Pictures of the seeds, uint8 [N, H, W, C].
 
         psi 1 is the whole variety, towards 0 every face nears the average one (Karras et al. 2019,
         arXiv 1812.04948, app. B); cutoff: in the first so many layers only. noise: const, random (each
         seed's own) or none, for models that have noise inputs. label: what is asked of a model with labels,
-        "glasses=yes,age=old"; each seed draws the rest.
+        "glasses=yes,age=old"; each seed draws the rest. start: what the numbers stand for.
 
         Raises:
             UsageError: a seed out of range, an unknown noise mode, or a label that the model does not know.
         """
-        pictures = [picture for _, picture in self.stream(seeds, psi, noise, cutoff, label)]
+        pictures = [picture for _, picture in self.stream(seeds, psi, noise, cutoff, label, start)]
         channels, height, width = self.generator.image_shape
         return np.stack(pictures) if pictures else np.empty((0, height, width, channels), np.uint8)
 
     def stream(
         self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None,
-        label: str = "",
+        label: str = "", start: Start = SEEDS,
     ) -> Iterator[tuple[int, Pixels]]:  # fmt: skip
         """(seed, picture uint8 [H, W, C]) one after the other; holds one batch at a time."""
+        for chunk, w in self.stream_w(seeds, psi, cutoff, label, start):
+            maps = self.noise_of(start.noise_seeds(chunk), noise)
+            yield from zip(chunk, self.images(w, maps), strict=True)
+
+    def stream_w(
+        self, seeds: Iterable[int], psi: float = 1.0, cutoff: int | None = None, label: str = "",
+        start: Start = SEEDS,
+    ) -> Iterator[tuple[list[int], Tensor]]:  # fmt: skip
+        """(seeds, their w [N, num_ws, w_dim]) a batch at a time: what `stream` makes its pictures of."""
         self.labels.parse(label)  # before the first seed is asked for
         remaining = iter(seeds)
         while chunk := list(islice(remaining, self.batch)):
-            z = np.stack([latent(seed, self.generator.z_dim) for seed in chunk])
-            maps = self.noise_maps(chunk) if noise == "random" and self.generator.has_noise else noise
-            w = self.w(z, psi, cutoff, self.label_vectors(chunk, label))
-            yield from zip(chunk, self.images(w, maps), strict=True)
+            yield chunk, start.w(self, chunk, psi, cutoff, label)
 
     def label_vectors(self, seeds: Sequence[int], label: str = "") -> Tensor | None:
         """The labels [N, label_dim] of seeds: what is asked for, the rest each seed's own; or None."""
@@ -156,6 +192,10 @@ class Sampler:
             return None
         vectors = self.labels.drawn(wanted, seeds)
         return torch.from_numpy(vectors).to(self.generator.w_avg.device)
+
+    def noise_of(self, seeds: Sequence[int], noise: str) -> str | list[Tensor]:
+        """What `images` takes for a noise mode: "random" becomes the seeds' own maps."""
+        return self.noise_maps(seeds) if noise == "random" and self.generator.has_noise else noise
 
     def noise_maps(self, seeds: Sequence[int]) -> list[Tensor]:
         """A map [N, 1, H, W] for each layer, each seed's own: a seed is one picture, whatever its batch."""
@@ -203,37 +243,7 @@ class Sampler:
         if noise != "const" and not self.generator.has_noise:
             warnings.warn(f"noise {noise!r} has no effect: this model has no noise inputs", stacklevel=2)
         with exact_convolutions():
-            images = self.generator.synthesis(w, noise)
+            images = self.generator.synthesis(w.contiguous(), noise)  # the same sums for every way to w
         if not images.isfinite().all():
             raise UsageError(f"model {self.model.name!r}: its pictures are not finite numbers; it is damaged")
         return to_uint8(images)
-
-
-def walk(
-    sampler: Sampler, seeds: Sequence[int], frames_per_key: int, *, psi: float = 1.0, loop: bool = True,
-    label: str = "",
-) -> Iterator[Pixels]:  # fmt: skip
-    """The frames uint8 [H, W, C] of a film that goes from seed to seed along arcs in z, and back if `loop`.
-
-    A model with labels keeps those of the first seed, which has what `label` asks for.
-
-    Raises:
-        UsageError: fewer than two seeds, or no frames.
-    """
-    if len(seeds) < 2 or frames_per_key < 1:
-        raise UsageError(
-            f"a film needs at least 2 seeds and 1 frame a key, got {len(seeds)} and {frames_per_key}"
-        )
-    keys = [latent(seed, sampler.generator.z_dim) for seed in seeds]
-    arcs = [*zip(keys, keys[1:] + keys[:1], strict=True)][: None if loop else -1]
-    path = (slerp(a, b, frame / frames_per_key) for a, b in arcs for frame in range(frames_per_key))
-    vector = sampler.label_vectors(seeds[:1], label)
-
-    def frames(z: list[npt.NDArray[np.float64]]) -> Pixels:
-        vectors = None if vector is None else vector.expand(len(z), -1)
-        return sampler.images(sampler.w(np.stack(z), psi, label=vectors))
-
-    while chunk := list(islice(path, sampler.batch)):
-        yield from frames(chunk)
-    if not loop:
-        yield from frames(keys[-1:])

@@ -1,4 +1,4 @@
-"""Seeds, truncation, films: the field's conventions, and pictures independent of their batch."""
+"""Seeds, truncation: the field's conventions, and pictures independent of their batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facegan import models
 from facegan.config import UsageError
 from facegan.images import read_provenance
 from facegan.output import write_grid, write_pictures
-from facegan.synthesis import Sampler, latent, parse_seeds, slerp, walk
+from facegan.synthesis import Sampler, latent, parse_seeds
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,6 @@ def test_a_seed_s_latent_is_the_published_convention() -> None:
     # first numbers of numpy's legacy MT19937 + polar method for seed 0, as in numpy's own documentation
     expected = [1.76405235, 0.40015721, 0.97873798, 2.2408932]
     np.testing.assert_allclose(latent(0, 4), expected, atol=1e-8)
-
-
-def test_slerp_stays_on_the_circle_and_meets_its_ends() -> None:
-    a, b = np.array([2.0, 0.0]), np.array([0.0, 2.0])
-    for t in np.linspace(0, 1, 5):
-        expected = [2 * np.cos(t * np.pi / 2), 2 * np.sin(t * np.pi / 2)]
-        np.testing.assert_allclose(slerp(a, b, float(t)), expected, atol=1e-12)
-
-
-def test_slerp_interpolates_lengths_and_survives_parallel_vectors() -> None:
-    a = np.array([1.0, 0.0])
-    np.testing.assert_allclose(slerp(a, 3 * a, 0.5), [2.0, 0.0])
-    assert np.linalg.norm(slerp(a, np.array([0.0, 3.0]), 0.5)) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7])
@@ -96,22 +83,6 @@ def test_noise_on_a_model_without_noise_inputs_warns(tiny_model: models.Model) -
         Sampler(tiny_model, device="cpu").sample([0], noise="random")
     with pytest.raises(UsageError, match="did you mean 'none'"):
         Sampler(tiny_model, device="cpu").sample([0], noise="nome")
-
-
-def test_a_looped_walk_has_all_keys_and_an_open_one_ends_at_the_last(tiny_model: models.Model) -> None:
-    sampler = Sampler(tiny_model, device="cpu", batch=5)
-    keys = sampler.sample([4, 9, 2])
-    looped = list(walk(sampler, [4, 9, 2], 4))
-    assert len(looped) == 12
-    opened = list(walk(sampler, [4, 9, 2], 4, loop=False))
-    assert len(opened) == 9
-    for number, frame in ((0, looped[0]), (1, looped[4]), (2, looped[8]), (2, opened[8])):
-        assert np.abs(frame.astype(int) - keys[number].astype(int)).max() <= 1
-
-
-def test_a_walk_of_one_seed_is_refused(tiny_model: models.Model) -> None:
-    with pytest.raises(UsageError, match="at least 2 seeds"):
-        list(walk(Sampler(tiny_model, device="cpu"), [1], 4))
 
 
 def test_the_device_that_is_not_there_is_refused(

@@ -1,4 +1,4 @@
-"""The commands that make pictures of a model: generate."""
+"""The commands that make pictures of a model: generate, mix."""
 
 from __future__ import annotations
 
@@ -8,42 +8,154 @@ from typing import Annotated, Any
 import typer
 
 from facegan.cli.options import AsJson, Device, Model, Precision, print_result
+from facegan.config import UsageError, choose
 from facegan.terminal import counter, number, whole_number
+
+FIGURES = ("stylegan",)
+
+Psi = typer.Option(parser=number, metavar="X", help="Truncation: 1 is the whole variety, 0 the average face.")
+Noise = Annotated[str, typer.Option(help="const, random or none.")]
+Label = Annotated[
+    str, typer.Option(help="Of a model with labels: glasses=yes,age=old; each seed draws the rest.")
+]
+Cutoff = Annotated[
+    int | None,
+    typer.Option(parser=whole_number, metavar="N", help="Truncate the first N layers only; default: all."),
+]
+Batch = Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")]
 
 
 def generate(
-    seeds: Annotated[str, typer.Option(help="Ranges and lists: 0-63, 1,5,9-12.")] = "0-15",
+    seeds: Annotated[
+        str | None, typer.Option(help="Ranges and lists: 0-63, 1,5,9-12; default: 0-15.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("faces"),
     model: Model = "dcgan-64",
     psi: Annotated[
-        float,
+        float | None,
         typer.Option(
-            parser=number, metavar="X", help="Truncation: 1 is the whole variety, 0 the average face."
+            parser=number,
+            metavar="X",
+            help="Truncation: 1 is the whole variety, 0 the average face; default: 0.7.",
         ),
-    ] = 0.7,
-    noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",
-    label: Annotated[
-        str, typer.Option(help="Of a model with labels: glasses=yes,age=old; each seed draws the rest.")
-    ] = "",
+    ] = None,
+    cutoff: Cutoff = None,
+    noise: Noise = "const",
+    label: Label = "",
+    like: Annotated[
+        int | None,
+        typer.Option(parser=whole_number, metavar="SEED", help="Faces near that of this seed, one a seed."),
+    ] = None,
+    radius: Annotated[
+        float | None,
+        typer.Option(
+            parser=number, metavar="R", help="With --like: 0 is the face itself, 1 any other; default: 0.3."
+        ),
+    ] = None,
+    latents: Annotated[
+        Path | None, typer.Option(help="Start from the w or z of this .npz or .json instead of seeds.")
+    ] = None,
+    save_latents: Annotated[
+        Path | None, typer.Option(help="Write the w of the pictures to this .npz.")
+    ] = None,
     as_grid: Annotated[bool, typer.Option("--grid", help="One grid.png instead of single pictures.")] = False,
     file_format: Annotated[str, typer.Option("--format", help="png, jpg or webp.")] = "png",
-    batch: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")] = 32,
+    batch: Batch = 32,
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Make pictures: OUT/seed0000.png and so on, or one grid."""
     from facegan import models
-    from facegan.output import write_grid, write_pictures
-    from facegan.synthesis import Sampler, parse_seeds
+    from facegan.latents.files import check_latents_path, read_latents, write_latents
+    from facegan.latents.near import DEFAULT_RADIUS, Near
+    from facegan.output import each_once, write_grid, write_pictures
+    from facegan.synthesis import SEEDS, Sampler, Start, parse_seeds
 
-    chosen = parse_seeds(seeds)
+    if latents is not None and (seeds is not None or like is not None):
+        other = "--like" if seeds is None else "--seeds"
+        raise UsageError(f"--latents and {other}: pictures start from one or the other")
+    if radius is not None and like is None:
+        raise UsageError("--radius has no effect without --like SEED")
+    start: Start = SEEDS
+    chosen = parse_seeds("0-15" if seeds is None else seeds)
+    text = "0-15" if seeds is None else seeds
+    truncation = 0.7 if psi is None else psi
+    if like is not None:
+        start = Near(like, DEFAULT_RADIUS if radius is None else radius)
+    if latents is not None:
+        start = stored = read_latents(latents)
+        chosen, text = range(len(stored)), f"0-{len(stored) - 1}"
+        if psi is None and stored.w_rows is not None:
+            truncation = 1.0  # it is truncated already
     sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
-    how: dict[str, Any] = {"psi": psi, "noise": noise, "label": label, "file_format": file_format}
+    if not as_grid and not isinstance(chosen, range):
+        chosen = list(each_once(chosen))
+    if save_latents is not None:
+        check_latents_path(save_latents, sampler, len(chosen))
+    which: dict[str, Any] = {"psi": truncation, "cutoff": cutoff, "label": label, "start": start}
+    how: dict[str, Any] = which | {"noise": noise, "file_format": file_format}
     if as_grid:
-        path = write_grid(sampler, chosen, out, seeds_text=seeds, **how)
-        print_result({"grid": str(path), "pictures": len(chosen)}, as_json)
+        path = write_grid(sampler, chosen, out, seeds_text=text, **how)
+        result: dict[str, Any] = {"grid": str(path), "pictures": len(chosen)}
     else:
         with counter("pictures", len(chosen)) as advance:
             count = write_pictures(sampler, chosen, out, wrote=advance, **how)
-        print_result({"folder": str(out), "pictures": count}, as_json)
+        result = {"folder": str(out), "pictures": count}
+    if save_latents is not None:
+        write_latents(save_latents, sampler, chosen, **which)
+        result["latents"] = str(save_latents)
+    print_result(result, as_json)
+
+
+def mix(
+    model: Model,
+    rows: Annotated[str, typer.Option(help="Seeds down the left edge, whose pictures are changed.")] = "0-3",
+    cols: Annotated[str, typer.Option(help="Seeds along the top, whose styles they get.")] = "4-9",
+    styles: Annotated[
+        str | None,
+        typer.Option(help="Layers: coarse, middle, fine, 4-7, or a list coarse,9-11; default: coarse."),
+    ] = None,
+    figure: Annotated[
+        str | None, typer.Option(help="stylegan: coarse, middle and fine styles in one picture.")
+    ] = None,
+    psi: Annotated[float, Psi] = 0.7,
+    cutoff: Cutoff = None,
+    noise: Noise = "const",
+    label: Label = "",
+    out: Annotated[Path, typer.Option(help="The picture: .png, .jpg or .webp.")] = Path("mix.png"),
+    batch: Batch = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Mix styles: each row's face with some layers of each column's, in one labelled picture."""
+    from facegan import models
+    from facegan.layers import parse_layers
+    from facegan.mixing import Bands, count_pictures, stylegan_bands, write_figure
+    from facegan.synthesis import Sampler, parse_seeds
+
+    if figure is not None:
+        choose("figure", figure, FIGURES)
+        if styles is not None:
+            raise UsageError("--styles has no effect with --figure: it shows coarse, middle and fine styles")
+    row_seeds, column_seeds = parse_seeds(rows), parse_seeds(cols)
+    sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
+    num_ws, words = sampler.generator.num_ws, styles or "coarse"
+    bands: Bands = {words: parse_layers(words, num_ws)} if figure is None else stylegan_bands(num_ws)
+    total = count_pictures(row_seeds, column_seeds, bands)
+    with counter("pictures", total) as advance:
+        write_figure(
+            out,
+            sampler,
+            row_seeds,
+            column_seeds,
+            bands,
+            psi=psi,
+            noise=noise,
+            cutoff=cutoff,
+            label=label,
+            seeds_text=f"rows {rows}, columns {cols}",
+            made=advance,
+        )
+    print_result({"picture": str(out), "pictures": total}, as_json)

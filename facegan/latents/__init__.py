@@ -1,0 +1,1 @@
+"""Points in the latent spaces: kept in files, near a face."""
