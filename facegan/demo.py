@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from facegan import models
+from facegan.animation import Motion, write_walks
 from facegan.data import DataConfig
 from facegan.files import require_writable
-from facegan.images import Pixels, Provenance, grid, save
+from facegan.images import Provenance, grid, save
 from facegan.networks.dcgan import DCGANConfig
 from facegan.presets import preset
 from facegan.run import Intervals, Run
-from facegan.synthesis import Sampler, walk
+from facegan.synthesis import Sampler
 from facegan.training.loop import Reporter, Result, train
 from facegan.training.run_folder import RunFolder
-from facegan.video import write_film
 
 T = TypeVar("T")
 
 MODEL = "dcgan-64"
 PSI = 0.7
 FACES = range(64)
-WALKS = 12  # films side by side, 4 x 3
+WALKS = (3, 4)  # rows and columns of films
 KEYS_PER_WALK = 4
 FRAMES_PER_KEY = 36
 FPS = 24
-SCALE = 2  # pixels of the film per pixel of the model
 TRAIN_SECONDS = 100.0
 
 
@@ -51,13 +48,11 @@ def write_faces(sampler: Sampler, path: Path) -> None:
     save(path, grid(sampler.sample(FACES, PSI)), Provenance(sampler.model.name, seeds, PSI))
 
 
-def write_walks(sampler: Sampler, path: Path) -> None:
+def film_faces(sampler: Sampler, path: Path) -> None:
     """A film of 4 x 3 walks from seed to seed, side by side."""
-    walks = [
-        walk(sampler, range(first, first + KEYS_PER_WALK), FRAMES_PER_KEY, psi=PSI)
-        for first in range(0, WALKS * KEYS_PER_WALK, KEYS_PER_WALK)
-    ]
-    write_film(path, side_by_side(walks), fps=FPS, description="synthetic faces, made by facegan")
+    seeds = range(WALKS[0] * WALKS[1] * KEYS_PER_WALK)
+    rows, columns = WALKS
+    write_walks(path, sampler, seeds, Motion(FRAMES_PER_KEY), rows=rows, columns=columns, fps=FPS, psi=PSI)
 
 
 def train_small(folder: Path, seconds: float, reporter: Reporter | None, stop: Callable[[], bool]) -> Result:
@@ -93,7 +88,7 @@ def demo(
     say(f"1/3  64 faces of people who do not exist, from the shipped model {MODEL}")
     write_faces(sampler, faces)
     say("2/3  a film that walks from face to face")
-    write_walks(sampler, film)
+    film_faces(sampler, film)
     if stop():
         raise KeyboardInterrupt
     say(f"3/3  training a small model on the shipped faces for {seconds:.0f} s")
@@ -103,10 +98,3 @@ def demo(
     if folder.losses_path.exists():
         written["losses"] = folder.losses_path
     return written
-
-
-def side_by_side(walks: list[Iterator[Pixels]]) -> Iterator[Pixels]:
-    """The frames of several films as one, four in a row, enlarged."""
-    for frames in zip(*walks, strict=True):
-        frame = grid(np.stack(frames), columns=4)
-        yield frame.repeat(SCALE, axis=0).repeat(SCALE, axis=1)

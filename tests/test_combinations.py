@@ -18,6 +18,7 @@ from small_stylegan2 import small_run
 from states import differing
 
 from facegan import models
+from facegan.animation import Motion, walk
 from facegan.augment import Ada, Augment, DiffAugment, NoAugment
 from facegan.config import UsageError, from_json, to_json
 from facegan.data import open_dataset
@@ -29,7 +30,7 @@ from facegan.metrics.report import as_text
 from facegan.metrics.subjects import model_subject
 from facegan.output import write_grid, write_pictures
 from facegan.run import Run
-from facegan.synthesis import Sampler, latent, walk
+from facegan.synthesis import Sampler, latent
 from facegan.training.batch import TrainingBatch
 from facegan.training.ema import calibrated
 from facegan.training.labels import labelled as labelled_run
@@ -315,13 +316,14 @@ def test_any_shape_can_be_measured_and_filmed(
     height, width = 2 * combination[2][0], 2 * combination[2][1]
     assert (result.resolution, result.width) == (height, width)
     assert f"at {height}x{width} px" in as_text(result)
-    assert write_film(tmp_path / "film.webp", walk(sampler, [1, 2], 2), fps=5) == 4
+    assert write_film(tmp_path / "film.webp", walk(sampler, [1, 2], Motion(2)), fps=5) == 4
 
 
-def test_a_film_keeps_the_labels_of_its_first_seed(labelled: Path, tiny_run_config: Run) -> None:
+@pytest.mark.parametrize("path", ["z", "w"])
+def test_a_film_keeps_the_labels_of_its_first_seed(path: str, labelled: Path, tiny_run_config: Run) -> None:
     run = run_of(labelled, tiny_run_config, "dcgan", 3, (4, 4), LABELS, NoAugment())
     sampler = Sampler(models.Model(new_state(run).average, run.model, name="it"))
-    frames = list(walk(sampler, [3, 5], 1, loop=False))
+    frames = list(walk(sampler, [3, 5], Motion(1, path, loop=False), psi=1.0))
     vector = sampler.label_vectors([3])
     assert vector is not None
     expected = sampler.images(sampler.w(np.stack([latent(5, 8)]), label=vector))

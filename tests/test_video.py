@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from PIL import Image
 
 from facegan.config import UsageError
-from facegan.images import Pixels
+from facegan.images import Pixels, Provenance, read_provenance
 from facegan.video import write_film
+
+SUFFIXES = [".mp4", ".webp", ".gif"]
 
 
 def film_frames(count: int, height: int = 16, width: int = 32) -> Iterator[Pixels]:
@@ -33,7 +36,7 @@ def read_film(path: Path) -> list[Pixels]:
         return frames
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".webp"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_film_holds_the_frames_it_was_given(tmp_path: Path, suffix: str) -> None:
     write_film(tmp_path / f"a{suffix}", film_frames(5), fps=10)
     expected = np.stack(list(film_frames(5)))
@@ -41,7 +44,7 @@ def test_film_holds_the_frames_it_was_given(tmp_path: Path, suffix: str) -> None
     np.testing.assert_allclose(frames, expected, atol=6)  # lossy, and through 8-bit YUV of limited range
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".webp"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_write_film_returns_the_number_of_frames(tmp_path: Path, suffix: str) -> None:
     assert write_film(tmp_path / f"a{suffix}", film_frames(4), fps=10) == 4
 
@@ -60,21 +63,110 @@ def test_webp_film_loops_for_ever_at_the_given_rate(tmp_path: Path) -> None:
         assert (image.info["loop"], image.info["duration"]) == (0, 50)  # 0: no end; 1000 ms / 20
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".webp"])
-@pytest.mark.parametrize(("height", "width"), [(15, 32), (16, 31)])
-def test_film_with_an_odd_side_is_refused(tmp_path: Path, suffix: str, height: int, width: int) -> None:
-    with pytest.raises(UsageError, match=f"{width}x{height}: .*even"):
-        write_film(tmp_path / f"a{suffix}", film_frames(2, height, width), fps=10)
+@pytest.mark.parametrize(("suffix", "even"), [(".mp4", True), (".webp", True), (".gif", False)])
+def test_an_odd_side_repeats_its_last_row_or_column_where_the_codec_needs_it(
+    tmp_path: Path, suffix: str, even: bool
+) -> None:
+    write_film(tmp_path / f"a{suffix}", film_frames(2, 15, 31), fps=10)
+    frames = np.stack(read_film(tmp_path / f"a{suffix}"))
+    assert frames.shape == ((2, 16, 32, 3) if even else (2, 15, 31, 3))
+    height, width = frames.shape[1:3]
+    np.testing.assert_allclose(frames, np.stack(list(film_frames(2, height, width))), atol=6)
+
+
+def test_mp4_is_what_browsers_play_from_its_first_bytes_on(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", film_frames(3), fps=25)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")  # the index stands before the pictures
+
+
+def test_webp_says_what_it_is_as_a_saved_picture_does(tmp_path: Path) -> None:
+    for text in ("model", "model2"):  # chunks of odd and of even length
+        provenance = Provenance(text, "1,2", 0.7)
+        write_film(tmp_path / "a.webp", film_frames(3), fps=20, description=provenance.as_text())
+        assert read_provenance(tmp_path / "a.webp") == provenance
+        assert len(read_film(tmp_path / "a.webp")) == 3
+        content = (tmp_path / "a.webp").read_bytes()
+        assert len(content) == 8 + int.from_bytes(content[4:8], "little")
+        assert len(content) % 2 == 0  # as RIFF wants its chunks
+
+
+@pytest.mark.parametrize("length", [5, 255, 256, 600])
+def test_gif_has_a_comment_of_any_length(tmp_path: Path, length: int) -> None:
+    text = "synthetic "[:length].ljust(length, "x")
+    write_film(tmp_path / "a.gif", film_frames(2), fps=10, description=text)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.info["comment"] == text.encode()
+
+
+def test_gif_loops_for_ever_and_its_delays_add_up_at_any_rate(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.gif", film_frames(5, 4, 4), fps=30)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.info["loop"] == 0
+        durations = []
+        for number in range(image.n_frames):
+            image.seek(number)
+            durations.append(image.info["duration"])
+    assert durations == [30, 40, 30, 30, 40]  # whole hundredths of a second; 5/30 s = 170 ms
+
+
+def test_gif_frames_have_palettes_of_their_own(tmp_path: Path) -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (2, 1))
+    frames = [np.stack([ramp, 0 * ramp, 0 * ramp], axis=2), np.stack([0 * ramp, ramp, 255 - ramp], axis=2)]
+    write_film(tmp_path / "a.gif", frames, fps=10)
+    np.testing.assert_array_equal(np.stack(read_film(tmp_path / "a.gif")), np.stack(frames))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_film_holds_no_more_frames_the_longer_it_is(tmp_path: Path, suffix: str) -> None:
+    """At most three: what is being encoded, the next, and the first, which gives the size."""
+    made: list[weakref.ref[Pixels]] = []
+    alive = []
+
+    def frames() -> Iterator[Pixels]:
+        for number in range(600):
+            alive.append(sum(frame() is not None for frame in made))
+            frame = np.full((8, 8, 3), number % 256, np.uint8)
+            made.append(weakref.ref(frame))
+            yield frame
+            del frame
+
+    assert write_film(tmp_path / f"a{suffix}", frames(), fps=30) == 600
+    assert max(alive) <= 3
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_interrupted_film_leaves_the_old_one_and_nothing_else(tmp_path: Path, suffix: str) -> None:
+    def frames() -> Iterator[Pixels]:
+        yield from film_frames(3)
+        raise KeyboardInterrupt
+
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        write_film(path, frames(), fps=10)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"old"
+
+
+def test_frames_too_large_for_players_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="8194x2: a film is at most 8192"):
+        write_film(tmp_path / "a.gif", film_frames(1, 2, 8194), fps=10)
 
 
 def test_unknown_film_suffix_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'\.mp5': one of \.mp4, \.webp .did you mean '\.mp4'"):
+    with pytest.raises(UsageError, match=r"'\.mp5': one of \.mp4, \.webp, \.gif .did you mean '\.mp4'"):
         write_film(tmp_path / "a.mp5", film_frames(2), fps=10)
 
 
 def test_a_film_without_frames_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="needs frames"):
+    with pytest.raises(UsageError, match="at least one frame"):
         write_film(tmp_path / "a.mp4", [], fps=10)
-    with pytest.raises(UsageError, match="fps 0"):
+    with pytest.raises(UsageError, match=r"fps 0: 1 to 240 in \.mp4"):
         write_film(tmp_path / "a.mp4", film_frames(2), fps=0)
+    with pytest.raises(UsageError, match=r"fps 60: 1 to 50 in \.gif"):
+        write_film(tmp_path / "a.gif", film_frames(2), fps=60)
     assert list(tmp_path.iterdir()) == []

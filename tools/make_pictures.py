@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from facegan import models
-from facegan.demo import MODEL, side_by_side
+from facegan.animation import Motion, write_walks
+from facegan.demo import MODEL
 from facegan.images import Provenance, grid, save
-from facegan.synthesis import Sampler, walk
-from facegan.video import write_film
+from facegan.synthesis import Sampler
 
 FACES = range(64)
-WALK_KEYS = [range(first, first + 3) for first in range(0, 24, 3)]  # 4 x 2 walks of 3 faces each
+WALK_KEYS = range(24)  # 4 x 2 walks of 3 faces each
 FRAMES_PER_KEY = 24
 FPS = 16
 
@@ -27,9 +27,8 @@ def main() -> None:
     sampler = Sampler(models.load(MODEL))
     for name, psi in ((f"{MODEL}.jpg", 0.7), (f"{MODEL}-psi1.jpg", 1.0)):
         save(out / name, grid(sampler.sample(FACES, psi)), Provenance(MODEL, "0-63", psi))
-    walks = [walk(sampler, keys, FRAMES_PER_KEY, psi=0.7) for keys in WALK_KEYS]
-    write_film(
-        out / "walk.webp", side_by_side(walks), fps=FPS, description="synthetic faces, made by facegan"
+    write_walks(
+        out / "walk.webp", sampler, WALK_KEYS, Motion(FRAMES_PER_KEY), rows=2, columns=4, fps=FPS, scale=2
     )
 
 

@@ -1,0 +1,116 @@
+"""The command that films faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facegan.cli.options import AsJson, Device, Model, Precision, print_result
+from facegan.config import UsageError
+from facegan.terminal import counter, number, whole_number
+
+
+def animate(
+    seeds: Annotated[
+        str | None, typer.Option(help="The faces to pass, in this order: 1,2,3 or 0-11; default: 0-5.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The film: .mp4, .gif or .webp.")] = Path("walk.mp4"),
+    model: Model = "dcgan-64",
+    seconds_per_key: Annotated[
+        float, typer.Option(parser=number, metavar="S", help="From one face to the next.")
+    ] = 2.0,
+    fps: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Frames a second.")] = 30,
+    path: Annotated[
+        str | None,
+        typer.Option(help="z: along arcs in z, w: along a spline in w; default: z, with --latents w."),
+    ] = None,
+    easing: Annotated[str, typer.Option(help="smooth: rests at the faces, none: does not.")] = "smooth",
+    no_loop: Annotated[
+        bool, typer.Option("--no-loop", help="End at the last face instead of going back to the first.")
+    ] = False,
+    walks: Annotated[
+        str, typer.Option(help="ROWSxCOLUMNS films in one, such as 2x3; the seeds are dealt out.")
+    ] = "1x1",
+    mix: Annotated[
+        int | None,
+        typer.Option(parser=whole_number, metavar="SEED", help="Some layers keep the style of this seed."),
+    ] = None,
+    styles: Annotated[
+        str | None, typer.Option(help="Those of --mix: coarse, middle, fine, A-B; default: coarse.")
+    ] = None,
+    psi: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="X",
+            help="Truncation: 1 is the whole variety, 0 the average; default: 0.7.",
+        ),
+    ] = None,
+    noise: Annotated[
+        str, typer.Option(help="const: held, drift: goes once around in the film, or none.")
+    ] = "const",
+    label: Annotated[str, typer.Option(help="Of a model with labels: glasses=yes,age=old.")] = "",
+    latents: Annotated[
+        Path | None, typer.Option(help="Pass the w or z of this .npz or .json instead of seeds.")
+    ] = None,
+    scale: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number, metavar="N", help="Enlarge N times; default: to a short side of 256 or more."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")] = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Film faces that turn into each other, round and round."""
+    from facegan import models
+    from facegan.animation import Held, Motion, check_walks, deal, frames_per_key, parse_walks, write_walks
+    from facegan.latents.files import read_latents
+    from facegan.layers import parse_layers
+    from facegan.synthesis import SEEDS, Sampler, Start, parse_seeds
+
+    if latents is not None and seeds is not None:
+        raise UsageError("--latents and --seeds: a film passes one or the other")
+    if styles is not None and mix is None:
+        raise UsageError("--styles has no effect without --mix SEED")
+    rows, columns = parse_walks(walks)
+    start: Start = SEEDS
+    text = "0-5" if seeds is None else seeds
+    keys = parse_seeds(text)
+    truncation = 0.7 if psi is None else psi
+    if latents is not None:
+        start = stored = read_latents(latents)
+        keys, text = range(len(stored)), f"0-{len(stored) - 1}"
+        if psi is None and stored.w_rows is not None:
+            truncation = 1.0  # it is truncated already
+    motion = Motion(
+        frames_per_key(seconds_per_key, fps), path or ("z" if latents is None else "w"), easing, not no_loop
+    )
+    each = len(deal(keys, rows * columns)[0])
+    check_walks(out, fps, noise)
+    sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
+    held = None if mix is None else Held(mix, parse_layers(styles or "coarse", sampler.generator.num_ws))
+    with counter("frames", motion.frames(each)) as advance:
+        film = write_walks(
+            out,
+            sampler,
+            keys,
+            motion,
+            rows=rows,
+            columns=columns,
+            fps=fps,
+            scale=scale,
+            psi=truncation,
+            noise=noise,
+            label=label,
+            held=held,
+            start=start,
+            keys_text=text,
+            wrote=advance,
+        )
+    result = {"path": str(film.path), "frames": film.frames, "seconds": round(film.seconds, 3)}
+    print_result(result, as_json)

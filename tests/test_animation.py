@@ -1,0 +1,450 @@
+"""Films: paths with the derivatives they promise, loops without a seam, the layers and noise asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import weakref
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+from small_stylegan2 import networks
+
+from facegan import cli, models
+from facegan.animation import (
+    Array,
+    Curve,
+    Held,
+    Motion,
+    arcs,
+    deal,
+    enlarged,
+    frames_per_key,
+    parse_walks,
+    slerp,
+    spline,
+    walk,
+    walks,
+    write_walks,
+)
+from facegan.config import UsageError
+from facegan.images import Pixels
+from facegan.latents.files import Latents
+from facegan.networks.stylegan2 import StyleGAN2Config
+from facegan.synthesis import Sampler, latent
+
+
+@pytest.fixture
+def styled() -> Sampler:
+    """A small StyleGAN2 with noise and six layers."""
+    generator, _ = networks()
+    return Sampler(models.Model(generator, StyleGAN2Config(resolution=16), name="styled"), device="cpu")
+
+
+@pytest.fixture
+def tiny(tiny_model: models.Model) -> Sampler:
+    return Sampler(tiny_model, device="cpu", batch=5)
+
+
+def spied(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, Any]]:
+    """The w and the noise that the sampler's generator is given, as they come."""
+    given: list[tuple[torch.Tensor, Any]] = []
+    synthesis = sampler.generator.synthesis
+
+    def watched(w: torch.Tensor, noise: Any) -> torch.Tensor:
+        given.append((w, noise))
+        return synthesis(w, noise)
+
+    monkeypatch.setattr(sampler.generator, "synthesis", watched)
+    return given
+
+
+# ---- paths
+
+
+def test_slerp_stays_on_the_circle_and_meets_its_ends() -> None:
+    a, b = np.array([2.0, 0.0]), np.array([0.0, 2.0])
+    for t in np.linspace(0, 1, 5):
+        expected = [2 * np.cos(t * np.pi / 2), 2 * np.sin(t * np.pi / 2)]
+        np.testing.assert_allclose(slerp(a, b, float(t)), expected, atol=1e-12)
+
+
+def test_slerp_interpolates_lengths_and_survives_parallel_vectors() -> None:
+    a = np.array([1.0, 0.0])
+    np.testing.assert_allclose(slerp(a, 3 * a, 0.5), [2.0, 0.0])
+    assert np.linalg.norm(slerp(a, np.array([0.0, 3.0]), 0.5)) == pytest.approx(2.0)
+
+
+def test_arcs_pass_each_key_and_come_back_to_the_first() -> None:
+    keys = np.random.default_rng(0).normal(size=(3, 4))
+    curve = arcs(keys)
+    for position in range(4):
+        np.testing.assert_allclose(curve(position), keys[position % 3], atol=1e-12)
+    np.testing.assert_allclose(curve(2.5), slerp(keys[2], keys[0], 0.5), atol=1e-12)
+
+
+def textbook_spline(keys: Array, loop: bool) -> list[Array]:
+    """The cubics' coefficients [4, D] of each segment, from all their conditions written out, 4 a segment."""
+    segments = len(keys) if loop else len(keys) - 1
+    at = np.array([[1, t, t**2, t**3] for t in (0.0, 1.0)])
+    slope = np.array([[0, 1, 2 * t, 3 * t**2] for t in (0.0, 1.0)])
+    curvature = np.array([[0, 0, 2, 6 * t] for t in (0.0, 1.0)])
+    rows, right = [], []
+
+    def condition(value: Array, *terms: tuple[int, Array]) -> None:
+        row = np.zeros(4 * segments)
+        for segment, factors in terms:
+            row[4 * segment : 4 * segment + 4] += factors
+        rows.append(row)
+        right.append(value)
+
+    nothing = np.zeros(keys.shape[1])
+    for s in range(segments):
+        condition(keys[s], (s, at[0]))
+        condition(keys[(s + 1) % len(keys)], (s, at[1]))
+        if loop or s + 1 < segments:
+            after = (s + 1) % segments
+            condition(nothing, (s, slope[1]), (after, -slope[0]))
+            condition(nothing, (s, curvature[1]), (after, -curvature[0]))
+    if not loop:
+        condition(nothing, (0, curvature[0]))
+        condition(nothing, (segments - 1, curvature[1]))
+    solved = np.linalg.solve(np.array(rows), np.array(right))
+    return list(solved.reshape(segments, 4, -1))
+
+
+@pytest.mark.parametrize("loop", [True, False])
+@pytest.mark.parametrize("count", [2, 3, 4, 9])
+def test_spline_is_the_one_of_the_written_out_conditions(count: int, loop: bool) -> None:
+    keys = np.random.default_rng(count).normal(size=(count, 5))
+    curve = spline(keys, loop)
+    for segment, coefficients in enumerate(textbook_spline(keys, loop)):
+        for t in (0.0, 0.2, 0.5, 0.9):
+            expected = np.array([1, t, t**2, t**3]) @ coefficients
+            np.testing.assert_allclose(curve(segment + t), expected, atol=1e-10)
+
+
+def derivatives(curve: Curve, segment: int, t: float) -> list[npt.NDArray[Any]]:
+    """Value, slope and curvature at t of one segment, from the cubic through four of its points."""
+    points = np.array([0.1, 0.3, 0.6, 0.8])  # inside, so that each side of a key is seen by itself
+    cubic = np.polyfit(points, np.array([curve(segment + p) for p in points]), 3)
+    powers = [[t**3, t**2, t, 1], [3 * t**2, 2 * t, 1, 0], [6 * t, 2, 0, 0]]
+    return [np.array(factors) @ cubic for factors in powers]
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_spline_passes_its_keys_with_two_continuous_derivatives_also_at_the_seam(loop: bool) -> None:
+    keys = np.random.default_rng(1).normal(size=(5, 3))
+    curve = spline(keys, loop)
+    for key in range(5):
+        np.testing.assert_allclose(curve(key), keys[key], atol=1e-12)
+    for key in range(5) if loop else range(1, 4):
+        before, after = derivatives(curve, (key - 1) % 5, 1.0), derivatives(curve, key, 0.0)
+        for one, other in zip(before, after, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-8)
+    if not loop:
+        np.testing.assert_allclose(derivatives(curve, 0, 0.0)[2], 0, atol=1e-8)
+        np.testing.assert_allclose(derivatives(curve, 3, 1.0)[2], 0, atol=1e-8)
+
+
+# ---- motion
+
+
+def test_smooth_motion_rests_at_the_keys_and_none_is_even() -> None:
+    even = Motion(100, easing="none")
+    assert [even.position(frame) for frame in (0, 25, 100, 250)] == [0, 0.25, 1, 2.5]
+    smooth = Motion(100)
+    positions = np.array([smooth.position(frame) for frame in range(301)])
+    steps = np.diff(positions)
+    np.testing.assert_allclose(positions[[0, 50, 100, 150, 200, 300]], [0, 0.5, 1, 1.5, 2, 3])
+    assert (steps > 0).all()
+    assert steps.max() == pytest.approx(1.5 / 100, rel=0.01)  # smoothstep's slope in the middle, 3/2
+    assert max(steps[99], steps[100], steps[199], steps[200]) < 0.05 * steps.max()
+
+
+@pytest.mark.parametrize("path", ["z", "w"])
+@pytest.mark.parametrize("easing", ["smooth", "none"])
+def test_a_loop_has_no_seam(path: str, easing: str, styled: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the last frame to the first is no longer a step than any other, in w and in pictures."""
+    given = spied(styled, monkeypatch)
+    frames = np.stack(list(walk(styled, [4, 9, 2], Motion(12, path, easing), psi=1.0))).astype(float)
+    w = torch.cat([w for w, _ in given]).double().numpy()
+    assert len(frames) == len(w) == 36
+    for points in (w, frames):
+        steps = np.sqrt(((points - np.roll(points, 1, axis=0)) ** 2).sum(axis=tuple(range(1, points.ndim))))
+        assert 0 < steps[0] <= steps[1:].max()
+
+
+@pytest.mark.parametrize("path", ["z", "w"])
+def test_a_looped_walk_has_all_keys_and_an_open_one_ends_at_the_last(path: str, tiny: Sampler) -> None:
+    keys = tiny.sample([4, 9, 2], psi=0.7)
+    looped = list(walk(tiny, [4, 9, 2], Motion(4, path)))
+    opened = list(walk(tiny, [4, 9, 2], Motion(4, path, loop=False)))
+    assert (len(looped), len(opened)) == (12, 9)
+    for number, frame in ((0, looped[0]), (1, looped[4]), (2, looped[8]), (0, opened[0]), (2, opened[8])):
+        assert np.abs(frame.astype(int) - keys[number].astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_a_walk_in_w_follows_the_spline_of_its_kind(
+    loop: bool, styled: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z = np.stack([latent(seed, styled.generator.z_dim) for seed in (4, 9, 2)])
+    curve = spline(styled.w(z, 0.5).double().numpy(), loop)
+    given = spied(styled, monkeypatch)
+    list(walk(styled, [4, 9, 2], Motion(2, "w", "none", loop), psi=0.5))
+    w = torch.cat([w for w, _ in given]).double().numpy()
+    np.testing.assert_allclose(w, [curve(frame / 2) for frame in range(len(w))], atol=1e-6)
+
+
+def test_one_key_and_too_many_are_refused(tiny: Sampler) -> None:
+    for keys in ([1], range(1001)):
+        with pytest.raises(UsageError, match=r"keys: a walk goes through 2 to 1,000"):
+            list(walk(tiny, keys, Motion(4)))
+
+
+def test_unknown_words_of_a_motion_are_refused(tiny: Sampler) -> None:
+    with pytest.raises(UsageError, match="path 'x': one of z, w"):
+        Motion(4, path="x")
+    with pytest.raises(UsageError, match="did you mean 'smooth'"):
+        Motion(4, easing="smoth")
+    with pytest.raises(UsageError, match="0 frames from key to key"):
+        Motion(0)
+    with pytest.raises(UsageError, match="noise 'random': one of const, drift, none"):
+        list(walk(tiny, [1, 2], Motion(4), noise="random"))
+
+
+def test_frames_per_key_are_the_nearest_whole_number() -> None:
+    assert [frames_per_key(s, 30) for s in (2.0, 0.5, 0.02, 0.01)] == [60, 15, 1, 0]
+    for seconds in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(UsageError, match="seconds per key"):
+            frames_per_key(seconds, 30)
+
+
+# ---- latents, layers, noise
+
+
+def test_a_walk_through_latents_of_a_file_passes_them(
+    styled: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(3, styled.generator.num_ws, 6))
+    given = spied(styled, monkeypatch)
+    list(walk(styled, range(3), Motion(2, path="w"), psi=1.0, start=Latents("file", w_rows=rows)))
+    np.testing.assert_allclose(torch.cat([w for w, _ in given])[::2], rows, atol=1e-6)
+    with pytest.raises(UsageError, match="only path 'w' joins"):
+        list(walk(styled, range(3), Motion(2), psi=1.0, start=Latents("file", w_rows=rows)))
+
+
+@pytest.mark.parametrize("path", ["z", "w"])
+def test_held_layers_keep_their_seed_while_the_others_walk(
+    path: str, styled: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = spied(styled, monkeypatch)
+    list(walk(styled, [1, 2], Motion(5, path), psi=0.5))
+    plain = torch.cat([w for w, _ in given])
+    given.clear()
+    list(walk(styled, [1, 2], Motion(5, path), psi=0.5, held=Held(7, (1, 3))))
+    mixed = torch.cat([w for w, _ in given])
+    fixed = styled.w(latent(7, styled.generator.z_dim)[None], 0.5)
+    for layer in range(styled.generator.num_ws):
+        expected = fixed[:, layer].expand(10, -1) if layer in (1, 3) else plain[:, layer]
+        torch.testing.assert_close(mixed[:, layer], expected, atol=1e-6, rtol=0)
+
+
+def test_drifting_noise_goes_round_a_circle_once_with_unit_variance(
+    styled: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = spied(styled, monkeypatch)
+    list(walk(styled, [1, 2, 3], Motion(4), noise="drift"))
+    layers = [torch.cat(maps) for maps in zip(*(noise for _, noise in given), strict=True)]
+    assert [tuple(m.shape[1:]) for m in layers] == styled.generator.noise_shapes()
+    firsts = styled.noise_maps([1])
+    for maps, first in zip(layers, firsts, strict=True):
+        torch.testing.assert_close(maps[:1], first)  # begins at the first seed's own noise
+        torch.testing.assert_close(maps[6:], -maps[:6], atol=1e-6, rtol=0)  # half a turn is the negative
+        angle = 2 * math.pi / 12
+        for n in range(2, 12):  # n(t + s) + n(t - s) = 2 cos(s) n(t): a circle, whatever its a and b
+            expected = 2 * math.cos(angle) * maps[n - 1]
+            torch.testing.assert_close(maps[n] + maps[n - 2], expected, atol=1e-5, rtol=0)
+    values = torch.cat([maps.flatten(1) for maps in layers], dim=1)
+    count = values.shape[1]
+    # of n normal numbers the variance has a deviation of sqrt(2 / n); four of them
+    assert ((values.var(dim=1) - 1).abs() < 4 * math.sqrt(2 / count)).all()
+    correlation = (values[0] * values[3]).mean().item()  # a and b are independent
+    assert abs(correlation) < 4 / math.sqrt(count)
+
+
+def test_held_noise_and_none_reach_the_generator(styled: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = spied(styled, monkeypatch)
+    for noise in ("const", "none"):
+        list(walk(styled, [1, 2], Motion(2), noise=noise))
+    assert [noise for _, noise in given] == ["const", "none"]
+
+
+def test_noise_of_a_model_without_noise_inputs_is_one_note(tiny: Sampler) -> None:
+    with pytest.warns(UserWarning, match="noise 'drift' has no effect") as notes:
+        assert len(list(walk(tiny, [1, 2], Motion(8), noise="drift"))) == 16
+    assert len(notes) == 1
+
+
+# ---- several walks
+
+
+def test_keys_are_dealt_out_in_turn_and_evenly() -> None:
+    assert [list(keys) for keys in deal(range(6), 3)] == [[0, 1], [2, 3], [4, 5]]
+    for count, walks_, said in ((7, 3, "9 would do"), (4, 3, "6 would do"), (1, 1, "2 would do")):
+        with pytest.raises(UsageError, match=f"{count} keys for {walks_} walk.*{said}"):
+            deal(range(count), walks_)
+    with pytest.raises(UsageError, match="2 to 1,000"):
+        deal(range(2**32), 1)
+
+
+@pytest.mark.parametrize("text", ["", "2", "0x3", "x", "2x", "-1x2", "11x10", "2x3x4"])
+def test_walks_are_rows_by_columns(text: str) -> None:
+    assert parse_walks("2x3") == (2, 3)
+    with pytest.raises(UsageError, match="ROWSxCOLUMNS"):
+        parse_walks(text)
+
+
+@pytest.mark.parametrize("noise", ["const", "drift"])
+@pytest.mark.parametrize("path", ["z", "w"])
+def test_walks_side_by_side_are_each_the_single_walk(path: str, noise: str, styled: Sampler) -> None:
+    styled.batch = 5  # not a multiple of the walks
+    motion = Motion(3, path)
+    together = np.stack(list(walks(styled, [[1, 2], [3, 4], [5, 6]], motion, noise=noise)))  # [6, 3, H, W, C]
+    for number, keys in enumerate(([1, 2], [3, 4], [5, 6])):
+        alone = np.stack(list(walk(styled, keys, motion, noise=noise)))
+        assert np.abs(together[:, number].astype(int) - alone.astype(int)).max() <= 1
+
+
+def test_frames_are_made_a_batch_at_a_time(tiny: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a long film no more batches are alive than of a short one."""
+    batches: list[weakref.ref[object]] = []
+    alive = []
+    synthesis = tiny.generator.synthesis
+
+    def watched(*arguments: Any) -> Any:
+        images = synthesis(*arguments)
+        alive.append(sum(batch() is not None for batch in batches))
+        batches.append(weakref.ref(images.untyped_storage()))
+        return images
+
+    monkeypatch.setattr(tiny.generator, "synthesis", watched)
+    frames = walks(tiny, [[1, 2], [3, 4]], Motion(150))
+    next(frames)
+    assert len(batches) == 1
+    assert sum(1 for _ in frames) == 299
+    assert len(batches) == 120
+    assert max(alive) <= 1
+
+
+# ---- films
+
+
+def test_enlarging_keeps_flat_pictures_and_the_mean_of_others() -> None:
+    for channels in (1, 3, 4):
+        flat = np.full((3, 5, channels), 77, np.uint8)
+        # a grey level is lost where colours are multiplied with alpha and divided by it
+        large = np.full((12, 20, channels), 77, np.uint8)
+        np.testing.assert_allclose(enlarged(flat, 4), large, rtol=0, atol=1 if channels == 4 else 0)
+    random = np.random.default_rng(0).integers(80, 176, (16, 16, 3), dtype=np.uint8)
+    assert enlarged(random, 3).mean() == pytest.approx(random.mean(), abs=1.0)
+    assert enlarged(random, 1) is random
+
+
+def film_size(path: Path) -> tuple[int, int, int]:
+    with av.open(str(path)) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    return (len(frames), *frames[0].shape[:2])
+
+
+def test_a_film_says_its_origin_and_counts_its_frames(tiny: Sampler, tmp_path: Path) -> None:
+    calls: list[None] = []
+    path = tmp_path / "new" / "a.mp4"
+    film = write_walks(
+        path, tiny, range(4), Motion(3), rows=1, columns=2, fps=10, scale=2, psi=0.5, keys_text="0-3",
+        wrote=lambda: calls.append(None),
+    )  # fmt: skip
+    assert (film.path, film.frames, film.seconds, len(calls)) == (path, 6, 0.6, 6)
+    assert film_size(path) == (6, 16, 32)
+    with av.open(str(path)) as container:
+        comment = container.metadata["comment"]
+    assert comment == '{"model": "tiny", "seeds": "0-3", "psi": 0.5, "synthetic": true}'
+
+
+def test_a_film_is_enlarged_until_its_short_side_can_be_watched(tiny: Sampler, tmp_path: Path) -> None:
+    write_walks(tmp_path / "a.mp4", tiny, range(4), Motion(1), rows=1, columns=2)
+    assert film_size(tmp_path / "a.mp4") == (2, 256, 512)
+    with pytest.raises(UsageError, match="scale 0: 1 to 32"):
+        write_walks(tmp_path / "b.mp4", tiny, range(4), Motion(1), scale=0)
+
+
+def test_the_walks_of_a_film_stand_row_by_row(
+    tiny: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films: list[list[Pixels]] = []
+
+    def kept(path: Path, frames: Any, **_: Any) -> int:
+        films.append(list(frames))
+        return len(films[-1])
+
+    monkeypatch.setattr("facegan.animation.write_film", kept)
+    write_walks(tmp_path / "a.mp4", tiny, range(12), Motion(1), rows=3, columns=2, scale=1)
+    first = films[0][0]
+    keys = tiny.sample(range(0, 12, 2), psi=0.7)
+    for number, key in enumerate(keys):
+        row, column = divmod(number, 2)
+        place = first[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+        assert np.abs(place.astype(int) - key.astype(int)).max() <= 1
+
+
+def test_the_command_makes_the_film_of_the_python_api(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", str(tiny_run), "--device", "cpu", "--seeds", "3-6", "--walks", "1x2", "--path", "w"]
+    words += ["--easing", "none", "--no-loop", "--seconds-per-key", "0.5", "--fps", "8", "--scale", "2"]
+    assert cli.run(["animate", *words, "--out", str(tmp_path / "a.gif"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result == {"path": str(tmp_path / "a.gif"), "frames": 5, "seconds": 0.625}
+    sampler = Sampler(models.load(str(tiny_run)), device="cpu")
+    motion = Motion(4, path="w", easing="none", loop=False)
+    write_walks(tmp_path / "b.gif", sampler, range(3, 7), motion, columns=2, fps=8, scale=2, keys_text="3-6")
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_the_command_passes_latents_of_a_file_as_they_are(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sampler = Sampler(models.load(str(tiny_run)), device="cpu")
+    rows = sampler.w(np.stack([latent(seed, 8) for seed in (4, 9)])).numpy()
+    np.savez(tmp_path / "rows.npz", w=rows)
+    words = ["--model", str(tiny_run), "--device", "cpu", "--latents", str(tmp_path / "rows.npz")]
+    words += ["--seconds-per-key", "1", "--fps", "2", "--scale", "1", "--out", str(tmp_path / "a.gif")]
+    assert cli.run(["animate", *words]) == 0
+    assert "frames: 4" in capsys.readouterr().out
+    with Image.open(tmp_path / "a.gif") as image:
+        first = np.asarray(image.convert("RGB"))
+    assert (
+        np.abs(first.astype(int) - sampler.sample([4])[0].astype(int)).max() <= 1
+    )  # 64 colours fit a palette
+
+
+def test_the_command_holds_the_styles_of_a_seed(
+    styled: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(models, "load", lambda name: styled.model)
+    given = spied(styled, monkeypatch)
+    words = ["--mix", "7", "--styles", "2-3", "--seeds", "1,2", "--seconds-per-key", "1", "--fps", "2"]
+    assert cli.run(["animate", *words, "--device", "cpu", "--out", str(tmp_path / "a.gif")]) == 0
+    assert "frames: 4" in capsys.readouterr().out
+    w = torch.cat([w for w, _ in given])
+    still = [bool((w[:, layer] == w[0, layer]).all()) for layer in range(styled.generator.num_ws)]
+    assert still == [False, False, True, True, False, False]
+    with Image.open(tmp_path / "a.gif") as image:
+        assert json.loads(image.info["comment"])["seeds"] == "1,2 with layers 2,3 of 7"
