@@ -209,7 +209,7 @@ PRESETS: dict[str, Preset] = {
             augment=replace(FACE_SAFE, full_images=100_000),
             growth=None,
         ),
-        "the same for 100 to 5,000 pictures: adaptive augmentation that suits faces, twice the R1, no growing",
+        "the same for 100 to 5,000 pictures: adaptive augmentation that suits faces, twice the R1, not grown",
         _ADA,
         "G 0.76 M, D 0.88 M parameters",
     ),

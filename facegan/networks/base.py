@@ -74,6 +74,10 @@ class Generator(Network):
         """The shape [1, H, W] of one image's noise map of each layer that has one."""
         return []
 
+    def style_weights(self) -> list[Tensor]:
+        """Of each layer that has a style of its own, the weight [C, w_dim] that makes it of w; or none."""
+        return []
+
     def noise_per_layer(
         self, noise: str | Sequence[Tensor], layers: int | None = None
     ) -> Sequence[str | Tensor]:

@@ -201,6 +201,10 @@ class StyleGANGenerator(MappedGenerator):
         """The shape [1, H, W] of one image's noise map of each layer."""
         return [(1, *layer.size) for layer in self.net.modules() if isinstance(layer, AdaIN)]
 
+    def style_weights(self) -> list[Tensor]:
+        """The weight [2 C, w_dim] of each layer's style: of its scales, then of its shifts."""
+        return [layer.affine.weight for layer in self.net.modules() if isinstance(layer, AdaIN)]
+
 
 # ---- discriminator
 

@@ -254,6 +254,11 @@ class StyleGAN2Generator(MappedGenerator):
         layers = [m for m in self.net.modules() if isinstance(m, SynthesisLayer)]
         return [(1, *layer.size) for layer in layers]
 
+    def style_weights(self) -> list[Tensor]:
+        """The weight [C, w_dim] of each convolution's style, without the pictures', which share their w."""
+        layers = [m for m in self.net.modules() if isinstance(m, SynthesisLayer)]
+        return [layer.affine.weight for layer in layers]
+
 
 # ---- discriminator
 

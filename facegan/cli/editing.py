@@ -1,0 +1,67 @@
+"""The command that edits faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from facegan.cli.options import AsJson, Device, Model, Precision, print_result
+from facegan.config import UsageError
+from facegan.terminal import number, whole_number
+
+
+def edit(
+    direction: Annotated[
+        list[str] | None,
+        typer.Option(help="pca:0 or sefa:3, swept; pca:1=2 held at that strength; repeatable."),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Ranges and lists: 0-3, 1,5; a row each.")] = "0-3",
+    strength: Annotated[
+        str, typer.Option(help="From one number of standard deviations of w to another, or one.")
+    ] = "-3..3",
+    steps: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures a row.")] = 7,
+    styles: Annotated[
+        str | None, typer.Option(help="The layers that move: coarse, middle, fine, A-B; default: all.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("edit.png"),
+    model: Model = "dcgan-64",
+    psi: Annotated[float, typer.Option(parser=number, metavar="X", help="Truncation.")] = 0.7,
+    noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",
+    label: Annotated[str, typer.Option(help="Of a model with labels: glasses=yes,age=old.")] = "",
+    listed: Annotated[bool, typer.Option("--list", help="List the strongest directions instead.")] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Move faces along directions of w: a strip for each seed, or two directions against each other."""
+    from facegan import models
+    from facegan.files import require_writable_file
+    from facegan.images import Provenance, grid, save, save_format
+    from facegan.latents.directions import KINDS, Directions
+    from facegan.latents.sheets import Edit, sheet, strengths
+    from facegan.layers import parse_layers
+    from facegan.synthesis import Sampler, parse_seeds
+
+    if not direction and not listed:
+        raise UsageError("--direction is missing: such as --direction pca:0; --list shows what there is")
+    chosen, range_of = parse_seeds(seeds), strengths(strength, steps)
+    save_format(out)
+    require_writable_file(out, "--out")
+    sampler = Sampler(models.load(model), device=device, precision=precision)
+    known = Directions(sampler)
+    num_ws = sampler.generator.num_ws
+    layers = range(num_ws) if styles is None else parse_layers(styles, num_ws)
+    if listed:
+        found = {found.name: found.deviation for kind in KINDS for found in known.first(kind, 10, layers)}
+        print_result({name: round(value, 4) for name, value in found.items()}, as_json)
+        return
+    named = [text.partition("=") for text in direction or []]
+    swept = [known.named(name, layers) for name, equals, _ in named if not equals]
+    held = [(known.named(name, layers), number(value)) for name, equals, value in named if equals]
+    pictures, columns = sheet(sampler, chosen, Edit(swept, held, range_of), psi, noise, label)
+    text = f"{' '.join(direction or [])} {strength}" + (f" layers {styles}" if styles else "")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save(out, grid(pictures, columns), Provenance(sampler.model.name, seeds, psi, label=label, edit=text))
+    print_result({"sheet": str(out), "pictures": len(pictures)}, as_json)

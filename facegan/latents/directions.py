@@ -1,0 +1,144 @@
+"""Directions in w along which faces change, found without labels.
+
+    sefa    what the styles of some layers amplify most (Shen and Zhou 2021, arXiv 2007.06600)
+    pca     where w varies most (Harkonen et al. 2020, GANSpace, arXiv 2004.02546)
+
+    w' = w + strength * deviation * vector      in the direction's layers, the others stay
+
+One unit of strength is one standard deviation of w along the direction, over the model's own w.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from facegan.config import UsageError, choose
+from facegan.synthesis import Sampler, latent
+
+SAMPLES = 10_000  # seeds 0, 1, ... whose w are measured
+MAX_STRENGTH = 100.0
+KINDS = ("pca", "sefa")
+
+Vectors = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """vector [w_dim], of length 1; deviation: the standard deviation of w along it."""
+
+    name: str
+    vector: Vectors
+    deviation: float
+    layers: tuple[int, ...]
+
+    def shift(self, num_ws: int) -> Tensor:
+        """What one unit of strength adds to w [num_ws, w_dim], float32."""
+        step = torch.zeros(num_ws, len(self.vector))
+        step[list(self.layers)] = torch.from_numpy(self.deviation * self.vector).float()
+        return step
+
+
+class Directions:
+    """A model's directions by name: "pca:0", "sefa:3".
+
+    Raises:
+        UsageError: a model whose w is z itself, in which no direction is more than another.
+    """
+
+    def __init__(self, sampler: Sampler, samples: int = SAMPLES) -> None:
+        generator = sampler.generator
+        if not generator.style_weights():
+            raise UsageError(
+                f"model {sampler.model.name!r}: a {sampler.model.config.architecture} has no styles and no "
+                "directions; those of a StyleGAN do"
+            )
+        self._sampler, self._samples = sampler, samples
+
+    @cached_property
+    def covariance(self) -> Vectors:
+        """Of w [w_dim, w_dim], over the seeds 0, 1, ..., in float64."""
+        sampler, rows = self._sampler, []
+        for first in range(0, self._samples, 1000):
+            seeds = range(first, min(first + 1000, self._samples))
+            z = np.stack([latent(seed, sampler.generator.z_dim) for seed in seeds])
+            w = sampler.w(z, label=sampler.label_vectors(seeds))[:, 0]
+            rows.append(w.cpu().double().numpy())
+        covariance: Vectors = np.cov(np.concatenate(rows), rowvar=False)
+        return covariance
+
+    def named(self, name: str, layers: Sequence[int]) -> Direction:
+        """The direction of that name, in those layers.
+
+        Raises:
+            UsageError: no such kind, or a number beyond w's; sefa without a layer that has a style.
+        """
+        kind, colon, text = name.partition(":")
+        if not (colon and text.isascii() and text.isdecimal()):
+            raise UsageError(f"direction {name!r}: such as pca:0 or sefa:3")
+        choose("kind of direction", kind, KINDS)
+        number, count = int(text[:9]), self._sampler.generator.w_dim
+        if number >= count:
+            raise UsageError(f"direction {name!r}: 0 to {count - 1}, as many as w has numbers")
+        vectors = principal(self.covariance) if kind == "pca" else self._sefa(layers)
+        return self._measured(f"{kind}:{number}", vectors[number], layers)
+
+    def first(self, kind: str, count: int, layers: Sequence[int]) -> Iterator[Direction]:
+        """The strongest ones of a kind."""
+        for number in range(min(count, self._sampler.generator.w_dim)):
+            yield self.named(f"{kind}:{number}", layers)
+
+    def _sefa(self, layers: Sequence[int]) -> Vectors:
+        weights = self._sampler.generator.style_weights()
+        chosen = [weights[layer].detach().cpu().double().numpy() for layer in layers if layer < len(weights)]
+        if not chosen:
+            raise UsageError(f"sefa: none of the layers {', '.join(map(str, layers))} has a style of its own")
+        return semantic(chosen)
+
+    def _measured(self, name: str, vector: Vectors, layers: Sequence[int]) -> Direction:
+        variance = float(vector @ self.covariance @ vector)
+        return Direction(name, vector, math.sqrt(max(variance, 0.0)), tuple(layers))
+
+
+def principal(matrix: Vectors) -> Vectors:
+    """Eigenvectors of a symmetric matrix [D, D], a row each, the largest eigenvalue first.
+
+    Each has its largest number above 0, so that a sign is not the library's choice.
+    """
+    vectors = np.linalg.eigh(matrix)[1].T[::-1]
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)
+    signed: Vectors = vectors * np.sign(largest)
+    return signed
+
+
+def semantic(weights: Sequence[Vectors]) -> Vectors:
+    """SeFa of style weights, each [C, w_dim]: w's directions [w_dim, w_dim], those that change most first.
+
+    Eigenvectors of A^T A, A the rows of all weights, each brought to length 1 (sec. 3.2).
+    """
+    rows = np.concatenate(weights)
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return principal(rows.T @ rows)
+
+
+def moved(w: Tensor, directions: Sequence[tuple[Direction, float]]) -> Tensor:
+    """w [N, L, W] moved along directions, each by its strength; after truncation, so that a step is one.
+
+    Raises:
+        UsageError: a strength beyond all sense.
+    """
+    for direction, strength in directions:
+        if not abs(strength) <= MAX_STRENGTH:
+            raise UsageError(
+                f"strength {strength:g} of {direction.name}: {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}, "
+                "usually -3 to 3"
+            )
+        w = w + strength * direction.shift(w.shape[1]).to(w.device)
+    return w
