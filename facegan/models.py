@@ -46,7 +46,8 @@ class Model:
 
 def shipped() -> dict[str, Path]:
     """The models that come with facegan, by name."""
-    return {path.stem: path for path in sorted(ZOO.glob("*.safetensors"))}
+    files = sorted(ZOO.glob("*.safetensors"))  # those of attributes and of directions are no models
+    return {path.stem: path for path in files if path.stem != "attributes" and "." not in path.stem}
 
 
 def find(name: str) -> Path:

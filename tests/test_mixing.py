@@ -207,6 +207,7 @@ def test_mix_makes_stylegan_s_figure(model_file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--styles", ""], "styles ''"),
         (["--styles", "corse"], "did you mean 'coarse'"),
         (["--styles", "8-10"], "this model has layers 0-9"),
         (["--figure", "stylgan"], "did you mean 'stylegan'"),

@@ -12,9 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
+from facegan.cli.animating import animate
 from facegan.cli.drawing import people
+from facegan.cli.editing import edit
+from facegan.cli.importing import import_
 from facegan.cli.measuring import evaluate, models
-from facegan.cli.sampling import generate
+from facegan.cli.sampling import generate, mix
 from facegan.cli.training import demo, train
 from facegan.config import UsageError
 from facegan.terminal import WRONG_PLACE, fail, is_out_of_memory, parse_message, say
@@ -26,8 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, train, generate, evaluate, models, people):  # as the help text lists them
-    app.command()(command)
+# as the help text lists them
+for command in (demo, train, generate, mix, animate, edit, evaluate, import_, models, people):
+    app.command(command.__name__.rstrip("_"))(command)
 
 # click's base class of parsing errors, found through typer: some versions bring their own copy of click
 _ParseError: Any = typer.BadParameter.__mro__[2]

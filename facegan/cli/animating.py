@@ -93,7 +93,11 @@ def animate(
     each = len(deal(keys, rows * columns)[0])
     check_walks(out, fps, noise)
     sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
-    held = None if mix is None else Held(mix, parse_layers(styles or "coarse", sampler.generator.num_ws))
+    held = (
+        None
+        if mix is None
+        else Held(mix, parse_layers("coarse" if styles is None else styles, sampler.generator.num_ws))
+    )
     with counter("frames", motion.frames(each)) as advance:
         film = write_walks(
             out,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,11 +11,14 @@ from facegan.cli.options import AsJson, Device, Model, Precision, print_result
 from facegan.config import UsageError
 from facegan.terminal import number, whole_number
 
+if TYPE_CHECKING:
+    from facegan.latents.directions import Direction
+
 
 def edit(
     direction: Annotated[
         list[str] | None,
-        typer.Option(help="pca:0 or sefa:3, swept; pca:1=2 held at that strength; repeatable."),
+        typer.Option(help="smile, pca:0 or sefa:3, swept; age=2 held at that strength; repeatable."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Ranges and lists: 0-3, 1,5; a row each.")] = "0-3",
     strength: Annotated[
@@ -23,14 +26,20 @@ def edit(
     ] = "-3..3",
     steps: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures a row.")] = 7,
     styles: Annotated[
-        str | None, typer.Option(help="The layers that move: coarse, middle, fine, A-B; default: all.")
+        str | None,
+        typer.Option(
+            help="The layers that move: coarse, middle, fine, A-B; default: the direction's, or all."
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--directions", help="A file of directions; default: beside the model.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("edit.png"),
-    model: Model = "dcgan-64",
+    model: Model = "stylegan2-64-tiny",
     psi: Annotated[float, typer.Option(parser=number, metavar="X", help="Truncation.")] = 0.7,
     noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",
     label: Annotated[str, typer.Option(help="Of a model with labels: glasses=yes,age=old.")] = "",
-    listed: Annotated[bool, typer.Option("--list", help="List the strongest directions instead.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the directions instead.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: AsJson = False,
@@ -39,6 +48,7 @@ def edit(
     from facegan import models
     from facegan.files import require_writable_file
     from facegan.images import Provenance, grid, save, save_format
+    from facegan.latents.direction_file import beside, read
     from facegan.latents.directions import KINDS, Directions
     from facegan.latents.sheets import Edit, sheet, strengths
     from facegan.layers import parse_layers
@@ -50,12 +60,14 @@ def edit(
     save_format(out)
     require_writable_file(out, "--out")
     sampler = Sampler(models.load(model), device=device, precision=precision)
-    known = Directions(sampler)
-    num_ws = sampler.generator.num_ws
-    layers = range(num_ws) if styles is None else parse_layers(styles, num_ws)
+    path = file or beside(models.find(model))
+    given = read(path, sampler.generator).directions if file or path.is_file() else {}
+    known = Directions(sampler, given=given)
+    layers = None if styles is None else parse_layers(styles, sampler.generator.num_ws)
     if listed:
-        found = {found.name: found.deviation for kind in KINDS for found in known.first(kind, 10, layers)}
-        print_result({name: round(value, 4) for name, value in found.items()}, as_json)
+        found = [known.named(name, layers) for name in given]
+        found += [each for kind in KINDS for each in known.first(kind, 10, layers)]
+        print_result({each.name: _described(each, as_json) for each in found}, as_json)
         return
     named = [text.partition("=") for text in direction or []]
     swept = [known.named(name, layers) for name, equals, _ in named if not equals]
@@ -65,3 +77,14 @@ def edit(
     out.parent.mkdir(parents=True, exist_ok=True)
     save(out, grid(pictures, columns), Provenance(sampler.model.name, seeds, psi, label=label, edit=text))
     print_result({"sheet": str(out), "pictures": len(pictures)}, as_json)
+
+
+def _described(direction: Direction, as_json: bool) -> dict[str, Any] | str:
+    """Layers, deviation and source, as JSON or in a line."""
+    said = {
+        "layers": list(direction.layers),
+        "deviation": round(direction.deviation, 4),
+        "source": direction.source,
+    }
+    layers = ",".join(map(str, direction.layers))
+    return said if as_json else f"layers {layers}; deviation {direction.deviation:.4g}; of {direction.source}"

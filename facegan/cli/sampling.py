@@ -109,7 +109,6 @@ def generate(
 
 
 def mix(
-    model: Model,
     rows: Annotated[str, typer.Option(help="Seeds down the left edge, whose pictures are changed.")] = "0-3",
     cols: Annotated[str, typer.Option(help="Seeds along the top, whose styles they get.")] = "4-9",
     styles: Annotated[
@@ -119,6 +118,7 @@ def mix(
     figure: Annotated[
         str | None, typer.Option(help="stylegan: coarse, middle and fine styles in one picture.")
     ] = None,
+    model: Model = "stylegan2-64-tiny",
     psi: Annotated[float, Psi] = 0.7,
     cutoff: Cutoff = None,
     noise: Noise = "const",
@@ -141,7 +141,7 @@ def mix(
             raise UsageError("--styles has no effect with --figure: it shows coarse, middle and fine styles")
     row_seeds, column_seeds = parse_seeds(rows), parse_seeds(cols)
     sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
-    num_ws, words = sampler.generator.num_ws, styles or "coarse"
+    num_ws, words = sampler.generator.num_ws, "coarse" if styles is None else styles
     bands: Bands = {words: parse_layers(words, num_ws)} if figure is None else stylegan_bands(num_ws)
     total = count_pictures(row_seeds, column_seeds, bands)
     with counter("pictures", total) as advance:

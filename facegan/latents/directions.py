@@ -1,7 +1,8 @@
-"""Directions in w along which faces change, found without labels.
+"""Directions in w along which faces change: found here without labels, or given by name.
 
     sefa    what the styles of some layers amplify most (Shen and Zhou 2021, arXiv 2007.06600)
     pca     where w varies most (Harkonen et al. 2020, GANSpace, arXiv 2004.02546)
+    smile   and other names: of a file (direction_file), fitted to attributes (attributes)
 
     w' = w + strength * deviation * vector      in the direction's layers, the others stay
 
@@ -11,8 +12,8 @@ One unit of strength is one standard deviation of w along the direction, over th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from facegan.config import UsageError, choose
+from facegan.config import UsageError, choose, nearest
 from facegan.synthesis import Sampler, latent
 
 SAMPLES = 10_000  # seeds 0, 1, ... whose w are measured
@@ -32,12 +33,13 @@ Vectors = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Direction:
-    """vector [w_dim], of length 1; deviation: the standard deviation of w along it."""
+    """vector [w_dim], of length 1; deviation: the standard deviation of w along it; source: what found it."""
 
     name: str
     vector: Vectors
     deviation: float
     layers: tuple[int, ...]
+    source: str = ""
 
     def shift(self, num_ws: int) -> Tensor:
         """What one unit of strength adds to w [num_ws, w_dim], float32."""
@@ -47,20 +49,22 @@ class Direction:
 
 
 class Directions:
-    """A model's directions by name: "pca:0", "sefa:3".
+    """A model's directions by name: "pca:0", "sefa:3", and those that are given, such as a file's.
 
     Raises:
         UsageError: a model whose w is z itself, in which no direction is more than another.
     """
 
-    def __init__(self, sampler: Sampler, samples: int = SAMPLES) -> None:
+    def __init__(
+        self, sampler: Sampler, samples: int | None = None, given: Mapping[str, Direction] | None = None
+    ) -> None:
         generator = sampler.generator
         if not generator.style_weights():
             raise UsageError(
                 f"model {sampler.model.name!r}: a {sampler.model.config.architecture} has no styles and no "
                 "directions; those of a StyleGAN do"
             )
-        self._sampler, self._samples = sampler, samples
+        self._sampler, self._samples, self.given = sampler, samples or SAMPLES, given or {}
 
     @cached_property
     def covariance(self) -> Vectors:
@@ -74,15 +78,21 @@ class Directions:
         covariance: Vectors = np.cov(np.concatenate(rows), rowvar=False)
         return covariance
 
-    def named(self, name: str, layers: Sequence[int]) -> Direction:
-        """The direction of that name, in those layers.
+    def named(self, name: str, layers: Sequence[int] | None = None) -> Direction:
+        """The direction of that name, in those layers; None: in its own if it is a given one, else in all.
 
         Raises:
-            UsageError: no such kind, or a number beyond w's; sefa without a layer that has a style.
+            UsageError: no such name or kind, or a number beyond w's; sefa without a layer that has a style.
         """
+        if name in self.given:
+            given = self.given[name]
+            return given if layers is None else replace(given, layers=tuple(layers))
         kind, colon, text = name.partition(":")
         if not (colon and text.isascii() and text.isdecimal()):
-            raise UsageError(f"direction {name!r}: such as pca:0 or sefa:3")
+            has = f"one of {', '.join(self.given)}, or " if self.given else ""
+            hint = nearest(name, self.given)
+            raise UsageError(f"direction {name!r}: {has}such as pca:0 or sefa:3{hint}")
+        layers = range(self._sampler.generator.num_ws) if layers is None else layers
         choose("kind of direction", kind, KINDS)
         number, count = int(text[:9]), self._sampler.generator.w_dim
         if number >= count:
@@ -90,7 +100,7 @@ class Directions:
         vectors = principal(self.covariance) if kind == "pca" else self._sefa(layers)
         return self._measured(f"{kind}:{number}", vectors[number], layers)
 
-    def first(self, kind: str, count: int, layers: Sequence[int]) -> Iterator[Direction]:
+    def first(self, kind: str, count: int, layers: Sequence[int] | None = None) -> Iterator[Direction]:
         """The strongest ones of a kind."""
         for number in range(min(count, self._sampler.generator.w_dim)):
             yield self.named(f"{kind}:{number}", layers)
@@ -104,7 +114,8 @@ class Directions:
 
     def _measured(self, name: str, vector: Vectors, layers: Sequence[int]) -> Direction:
         variance = float(vector @ self.covariance @ vector)
-        return Direction(name, vector, math.sqrt(max(variance, 0.0)), tuple(layers))
+        source = "w" if name.startswith("pca") else "styles"
+        return Direction(name, vector, math.sqrt(max(variance, 0.0)), tuple(layers), source)
 
 
 def principal(matrix: Vectors) -> Vectors:
