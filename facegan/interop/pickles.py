@@ -9,8 +9,8 @@ containers and descriptions of arrays (arrays.py).
 
 Work and memory are bounded (inert.py): MAX_OPCODES steps, each of which makes at most one object and one
 entry of the memo, so that stack, memo and nesting are bounded with them; text and short bytes are copied up
-to MAX_TEXT; longer bytes stay views of the file. Nothing here compares, hashes, prints or walks what was read,
-which in a small file may be a tree of any size: each opcode costs as much as it is long.
+to MAX_TEXT; longer bytes stay views of the file. Nothing here compares, hashes, prints or walks what was
+read, which in a small file may be a tree of any size: each opcode costs as much as it is long.
 """
 
 from __future__ import annotations
