@@ -103,7 +103,7 @@ def models(as_json: AsJson = False) -> None:
         return
     for name, facts in table.items():
         print(
-            f"{name:16} {facts['architecture']} {facts['height']}x{facts['width']}, "
+            f"{name:18} {facts['architecture']} {facts['height']}x{facts['width']}, "
             f"{facts['images_seen']:,} images of {facts['data']}, licence {facts['licence'] or 'not stated'}"
         )
     print("or a .safetensors file, a run folder (its newest EMA), or hf://owner/name")
