@@ -105,7 +105,6 @@ class SynthesisBlock(Persistent):
             self.torgb = ToRGBLayer(width, 3, w_dim, clamp)
         if kind == "resnet" and below:
             self.skip = Conv2dLayer(below, width, 1, bias=False, up=2, activation="linear")
-            del self.skip.conv_clamp
 
 
 class SynthesisNetwork(Persistent):
@@ -163,7 +162,7 @@ class DiscriminatorBlock(Persistent):
         self.conv0 = Conv2dLayer(width, width, 3, clamp=clamp)
         self.conv1 = Conv2dLayer(width, narrow, 3, down=2, clamp=clamp)
         if kind == "resnet":
-            self.skip = Conv2dLayer(width, narrow, 1, bias=False, down=2, activation="linear", clamp=clamp)
+            self.skip = Conv2dLayer(width, narrow, 1, bias=False, down=2, activation="linear")
 
 
 class MinibatchStdLayer(Persistent):
@@ -173,8 +172,11 @@ class MinibatchStdLayer(Persistent):
 
 
 class DiscriminatorEpilogue(Persistent):
-    def __init__(self, width: int, cmap_dim: int, clamp: float | None) -> None:
+    def __init__(self, width: int, cmap_dim: int, kind: str, clamp: float | None) -> None:
         super().__init__()
+        self.cmap_dim, self.resolution, self.architecture = cmap_dim, 4, kind
+        if kind == "skip":
+            self.fromrgb = Conv2dLayer(3, width, 1)
         self.mbstd = MinibatchStdLayer(4)
         self.conv = Conv2dLayer(width + 1, width, 3, clamp=clamp)
         self.fc = FullyConnectedLayer(16 * width, width, "lrelu")
@@ -191,7 +193,7 @@ class Discriminator(Persistent):
             self.add_module(f"b{r}", block)
         if c_dim:
             self.mapping = MappingNetwork(0, c_dim, widths[4], 8, w_avg=False)
-        self.b4 = DiscriminatorEpilogue(widths[4], widths[4] if c_dim else 0, clamp)
+        self.b4 = DiscriminatorEpilogue(widths[4], widths[4] if c_dim else 0, kind, clamp)
 
 
 # ---- pickles
@@ -327,14 +329,17 @@ def reference_logits(discriminator: Any, image: Tensor) -> Tensor:
         assert x is not None
         y = reference_conv(block.conv1, reference_conv(block.conv0, x), gain)
         x = y + reference_conv(block.skip, x, gain) if block.architecture == "resnet" else y
+        image = fir(image, 1, 2, (1, 1, 1, 1))
     assert x is not None
+    last = discriminator.b4
+    if last.architecture == "skip":
+        x = x + reference_conv(last.fromrgb, image)
     for layer in convs:
         layer.down = down[id(layer)]
         del layer.clamp
     groups = x.reshape(4, len(x) // 4, *x.shape[1:])
     deviation = (groups - groups.mean(dim=0)).square().mean(dim=0).add(1e-8).sqrt().mean(dim=(1, 2, 3))
     channel = deviation.repeat(4).reshape(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
-    last = discriminator.b4
     kernel = last.conv.weight / math.sqrt(9 * last.conv.weight.shape[1])
     x = F.conv2d(torch.cat([x, channel], dim=1), kernel, padding=1) + last.conv.bias[:, None, None]
     x = clamped(lrelu(x), last.conv.conv_clamp)

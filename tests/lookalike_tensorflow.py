@@ -40,7 +40,8 @@ class Network:
             "components": components,
             "build_module_src": SOURCE,
             "build_func_name": f"{name}_main",
-            "variables": [(key, np.asarray(value, np.float32)) for key, value in variables.items()],
+            # what a session gives of a variable without axes is a number of numpy's, not an array
+            "variables": [(key, np.asarray(value, np.float32)[()]) for key, value in variables.items()],
         }
 
     def __getstate__(self) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class Network:
 
     def tensor(self, name: str) -> Tensor:
         """A variable."""
-        return torch.from_numpy(dict(self.state["variables"])[name])
+        return torch.from_numpy(np.asarray(dict(self.state["variables"])[name]))
 
 
 def pickled_networks(*networks: Network, protocol: int = 4) -> bytes:

@@ -85,7 +85,7 @@ def test_every_architecture_gives_its_pictures(
     assert (config.g_architecture, config.conv_clamp) == (kind, clamp)
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", [0, 2, 3, 4, 5])
 @pytest.mark.parametrize("as_class", [False, True])
 def test_every_protocol_and_both_kinds_of_module_are_read(
     protocol: int, as_class: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -132,6 +132,20 @@ def test_tensors_with_other_strides_and_shared_storages_are_read(tmp_path: Path)
     assert pictures_differ(tmp_path, expected) <= 1
 
 
+def test_settings_are_read_from_the_layers(tmp_path: Path) -> None:
+    snapshot = official(layers=3)
+    mapping = snapshot["G_ema"].mapping
+    for number in range(3):
+        getattr(mapping, f"fc{number}").bias_gain = 0.02
+    mapping.w_avg_beta = 0.9
+    snapshot["D"].b4.mbstd.group_size = 8
+    converted(pickled(snapshot), tmp_path)
+    config = loaded(tmp_path).config
+    assert isinstance(config, StyleGAN2Config)
+    assert (config.mapping_layers, config.mapping_lr_multiplier, config.w_avg_beta) == (3, 0.02, 0.9)
+    assert (config.channel_base, config.channel_max, config.minibatch_std_group) == (128, 12, 8)
+
+
 def test_labels_become_numbered_classes(tmp_path: Path) -> None:
     snapshot = official(c_dim=3)
     g, d = snapshot["G_ema"], snapshot["D"]
@@ -159,7 +173,7 @@ def discriminator(folder: Path) -> StyleGAN2Discriminator:
 
 
 @pytest.mark.parametrize("clamp", [None, 0.7])
-@pytest.mark.parametrize("kind", ["resnet", "orig"])
+@pytest.mark.parametrize("kind", ["resnet", "orig", "skip"])
 def test_the_discriminator_comes_along(kind: str, clamp: float | None, tmp_path: Path) -> None:
     snapshot = official(d_kind=kind, clamp=clamp)
     report = converted(pickled(snapshot), tmp_path)
@@ -200,6 +214,9 @@ def test_the_report_names_every_tensor_and_what_was_left_out(
     card = models.load(str(tmp_path / "m.safetensors")).card
     assert (card.data, card.licence) == ("FFHQ", "CC-BY-NC 4.0")
     assert report["sha256"] in card.description
+    kept = models.read_tensors(tmp_path / "m.safetensors")
+    assert {name: t.dtype for name, t in kept.items()} == dict.fromkeys(kept, torch.float32)
+    assert torch.equal(kept["G.net.b8.conv0.affine.bias"], g["synthesis.b8.conv0.affine.bias"])
     assert converted(pickled(snapshot), tmp_path).sha256 == report["sha256"]
     assert loaded(tmp_path).card.licence == "unknown"
 
@@ -221,6 +238,9 @@ def broken(change: str) -> dict[str, Any]:
         g.synthesis.b8.conv1.activation = "relu"
     elif change == "clamp":
         g.synthesis.b8.conv1.conv_clamp = 1.0
+    elif change == "skip clamp":
+        snapshot = official(resolution=8, kind="resnet")
+        snapshot["G_ema"].synthesis.b8.skip.conv_clamp = 256.0
     elif change == "size":
         g.img_resolution = 16
     elif change == "z":
@@ -242,6 +262,7 @@ def broken(change: str) -> dict[str, Any]:
         ("nan", "mapping.fc0.bias holds numbers that are not finite"),
         ("activation", "synthesis.b8.conv1.activation 'relu', expected 'lrelu'"),
         ("clamp", "conv_clamp is not one number"),
+        ("skip clamp", "conv_clamp is not one number"),
         ("size", "of 16 px has b4, b8; expected blocks"),
         ("z", r"mapping.fc0.weight \[6, 7\] does not fit map.fc0.weight \[6, 9\]"),
         ("stylegan3", "is a StyleGAN3, whose layers are b4, b8, input"),

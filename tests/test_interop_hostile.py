@@ -452,6 +452,18 @@ def test_a_zip_that_torch_would_not_write_is_refused(name: str, tmp_path: Path) 
     assert said in refused(content, tmp_path)
 
 
+def test_an_old_stream_whose_counts_differ_is_refused(tmp_path: Path) -> None:
+    saved = io.BytesIO()
+    torch.save(OrderedDict(a=torch.ones(3000)), saved, _use_new_zipfile_serialization=False)
+    content = saved.getvalue()
+    numbers_begin = struct.pack("<q", 3000) + struct.pack("<f", 1.0)
+    assert content.count(numbers_begin) == 1
+    changed = content.replace(numbers_begin, struct.pack("<q", 2999) + struct.pack("<f", 1.0))
+    assert "3,000 numbers, of which the file has 2,999" in refused(changed, tmp_path)
+    big = content.replace(b"little_endian", b"little_indian")
+    assert "a big-endian machine" in refused(big, tmp_path)
+
+
 # ---- damage
 
 

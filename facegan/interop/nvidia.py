@@ -38,6 +38,7 @@ _OTHERS = {
     "augment_pipe": "augmentation, which is part of the training",
     "training_set_kwargs": "settings of the training",
 }
+_UNCLAMPED = re.compile(r"(skip|^b4\.fromrgb)\.$")
 _LRELU = re.compile(r"^(mapping\.fc\d+|(synthesis\.)?b\d+\.(conv|conv0|conv1|fc|fromrgb))\.$")
 
 
@@ -197,9 +198,14 @@ def _labels(c_dim: int) -> LabelSpace:
 
 
 def _clamp(module: Module) -> float | None:
-    """The one conv_clamp of all its layers."""
-    found = [part.settings["conv_clamp"] for _, part in module.walk() if "conv_clamp" in part.settings]
-    if any(value is not None and type(value) not in (int, float) for value in found) or len(set(found)) != 1:
+    """The one conv_clamp of all its layers; those beside them, which have no activation, have none."""
+    found: list[Any] = []
+    beside: list[Any] = []
+    for prefix, part in module.walk():
+        if "conv_clamp" in part.settings:
+            (beside if _UNCLAMPED.search(prefix) else found).append(part.settings["conv_clamp"])
+    numbers = all(value is None or type(value) in (int, float) for value in found)
+    if not numbers or len(set(found)) != 1 or any(value is not None for value in beside):
         raise UsageError("conv_clamp is not one number or None for all layers")
     return None if found[0] is None else float(found[0])
 

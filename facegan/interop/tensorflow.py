@@ -51,6 +51,20 @@ _SETTINGS: dict[str, tuple[object, ...]] = {
 }  # fmt: skip
 
 
+class Scalar:
+    """A variable that is one number, which numpy pickles as such and not as an array."""
+
+    shape: tuple[int, ...] = ()
+    nbytes = 4
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def read(self) -> Floats:
+        """The number."""
+        return np.array(self.value, np.float32)
+
+
 class Network:
     """One of the pickled networks: settings, and variables by name, those of its parts under theirs."""
 
@@ -69,10 +83,11 @@ class Network:
     def _take(self, state: Mapping[Any, Any], prefix: str) -> None:
         variables = state.get("variables")
         for pair in variables if isinstance(variables, list) else ():
-            if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[1], Array):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
                 continue
-            if isinstance(pair[0], str) and len(pair[0]) <= MAX_NAME:
-                self.variables[prefix + pair[0]] = pair[1]
+            name, value = pair
+            if isinstance(value, (Array, float)) and len(name) <= MAX_NAME:
+                self.variables[prefix + name] = Scalar(value) if isinstance(value, float) else value
 
 
 def networks_of(found: object) -> tuple[Network, Network, Network] | None:
