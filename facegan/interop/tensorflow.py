@@ -126,6 +126,13 @@ def from_tensorflow(networks: tuple[Network, Network, Network]) -> Foreign:
     return foreign
 
 
+def _channels(variables: Mapping[str, Numbers], sizes: list[int]) -> tuple[int, int]:
+    """channel_base and channel_max of a synthesis network of these resolutions."""
+    widths = {4: _shape(variables, "synthesis/4x4/Conv/weight", 4)[3]}
+    widths |= {r: _shape(variables, f"synthesis/{r}x{r}/Conv1/weight", 4)[3] for r in sizes[1:]}
+    return widths_to_channels(widths)
+
+
 # ---- StyleGAN2
 
 
@@ -139,9 +146,7 @@ def _stylegan2(g: Network) -> Foreign:
     last = f"synthesis/{resolution}x{resolution}"
     kind = "skip" if "synthesis/4x4/ToRGB/weight" in variables else "orig"
     kind = "resnet" if f"{last}/Skip/weight" in variables else kind
-    widths = {4: _shape(variables, "synthesis/4x4/Conv/weight", 4)[3]}
-    widths |= {r: _shape(variables, f"synthesis/{r}x{r}/Conv1/weight", 4)[3] for r in sizes[1:]}
-    base, most = widths_to_channels(widths)
+    base, most = _channels(variables, sizes)
     z_dim, w_dim, layers = _mapping_sizes(variables)
     config = StyleGAN2Config(
         resolution=resolution,
@@ -234,9 +239,7 @@ def _stylegan(g: Network) -> Foreign:
         raise UsageError(
             "Gs has another fused_scale than auto, True or False, or another blur_filter than [1, 2, 1]"
         )
-    widths = {4: _shape(variables, "synthesis/4x4/Conv/weight", 4)[3]}
-    widths |= {r: _shape(variables, f"synthesis/{r}x{r}/Conv1/weight", 4)[3] for r in sizes[1:]}
-    base, most = widths_to_channels(widths)
+    base, most = _channels(variables, sizes)
     z_dim, w_dim, layers = _mapping_sizes(variables)
     config = StyleGANConfig(
         resolution=resolution,

@@ -17,19 +17,18 @@ less leakage for more effect (docs/editing.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from facegan.config import UsageError
 from facegan.latents.direction_file import DirectionCard, DirectionFile, fingerprint
 from facegan.latents.directions import Direction, Directions, moved
 from facegan.layers import BANDS, parse_layers
 from facegan.perception.attributes import Attributes
-from facegan.synthesis import Sampler, latent
+from facegan.synthesis import Sampler
 
 SAMPLES, MIN_SAMPLES = 10_000, 100
 PSI = 0.7  # of the pictures that are read and moved: what `facegan edit` shows unless told
@@ -68,20 +67,12 @@ def sampled(
 ) -> Samples:
     """w of seeds, truncated by psi, and the scores of their pictures."""
     rows, scores, done = [], [], 0
-    for w in _w(sampler, seeds, psi):
+    for _, w in sampler.stream_w(seeds, psi):
         rows.append(w[:, 0].cpu().double().numpy())
         scores.append(attributes.scores(sampler.images(w)))
         done += len(w)
         progress("faces read", done, len(seeds))
     return Samples(np.concatenate(rows), np.concatenate(scores).astype(np.float64), attributes.names)
-
-
-def _w(sampler: Sampler, seeds: Sequence[int], psi: float) -> Iterator[Tensor]:
-    """w [N, num_ws, w_dim] of seeds, a batch at a time."""
-    for first in range(0, len(seeds), sampler.batch):
-        chunk = seeds[first : first + sampler.batch]
-        z = np.stack([latent(seed, sampler.generator.z_dim) for seed in chunk])
-        yield sampler.w(z, psi, label=sampler.label_vectors(chunk))
 
 
 # ---- from scores to directions
@@ -141,7 +132,7 @@ def leakage(
 ) -> Floats:  # fmt: skip
     """The mean change [D, K] of each score, in its deviations [K], when moving along each direction."""
     total, done = np.zeros((len(directions), len(attributes.names))), 0
-    for w in _w(sampler, seeds, psi):
+    for _, w in sampler.stream_w(seeds, psi):
         before = attributes.scores(sampler.images(w)).astype(np.float64)
         for row, direction in enumerate(directions):
             after = attributes.scores(sampler.images(moved(w, [(direction, strength)])))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from facegan.config import UsageError, choose, nearest
-from facegan.synthesis import Sampler, latent
+from facegan.synthesis import Sampler
 
 SAMPLES = 10_000  # seeds 0, 1, ... whose w are measured
 MAX_STRENGTH = 100.0
@@ -69,12 +69,8 @@ class Directions:
     @cached_property
     def covariance(self) -> Vectors:
         """Of w [w_dim, w_dim], over the seeds 0, 1, ..., in float64."""
-        sampler, rows = self._sampler, []
-        for first in range(0, self._samples, 1000):
-            seeds = range(first, min(first + 1000, self._samples))
-            z = np.stack([latent(seed, sampler.generator.z_dim) for seed in seeds])
-            w = sampler.w(z, label=sampler.label_vectors(seeds))[:, 0]
-            rows.append(w.cpu().double().numpy())
+        of_seeds = self._sampler.stream_w(range(self._samples))
+        rows = [w[:, 0].cpu().double().numpy() for _, w in of_seeds]
         covariance: Vectors = np.cov(np.concatenate(rows), rowvar=False)
         return covariance
 

@@ -11,7 +11,7 @@ import torch
 from facegan.config import UsageError
 from facegan.images import Pixels
 from facegan.latents.directions import Direction, moved
-from facegan.synthesis import Sampler, latent
+from facegan.synthesis import SEEDS, Sampler
 
 MAX_PICTURES = 10_000  # of a sheet, which is held in memory
 MAX_STEPS = 1000
@@ -62,9 +62,8 @@ def sheet(
         raise UsageError(f"a sheet of {count:,} pictures: at most {MAX_PICTURES:,}")
     pictures = []
     for seed in seeds:
-        z = latent(seed, sampler.generator.z_dim)[None]
-        w = sampler.w(z, psi, label=sampler.label_vectors([seed], label))
-        maps = sampler.noise_maps([seed]) if noise == "random" else noise
+        w = SEEDS.w(sampler, [seed], psi, None, label)
+        maps = sampler.noise_of([seed], noise)
         all_w = torch.cat([moved(w, cell) for row in cells for cell in row])
         for part in torch.split(all_w, sampler.batch):
             same = maps if isinstance(maps, str) else [m.expand(len(part), -1, -1, -1) for m in maps]
