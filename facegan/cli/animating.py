@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from facegan.cli.options import AsJson, Device, Model, Precision, print_result
+from facegan.cli.options import AsJson, Device, Model, Precision, given_start, print_result
 from facegan.config import UsageError
 from facegan.terminal import counter, number, whole_number
 
@@ -69,24 +69,15 @@ def animate(
     """Film faces that turn into each other, round and round."""
     from facegan import models
     from facegan.animation import Held, Motion, check_walks, deal, frames_per_key, parse_walks, write_walks
-    from facegan.latents.files import read_latents
     from facegan.layers import parse_layers
-    from facegan.synthesis import SEEDS, Sampler, Start, parse_seeds
+    from facegan.synthesis import Sampler
 
     if latents is not None and seeds is not None:
         raise UsageError("--latents and --seeds: a film passes one or the other")
     if styles is not None and mix is None:
         raise UsageError("--styles has no effect without --mix SEED")
     rows, columns = parse_walks(walks)
-    start: Start = SEEDS
-    text = "0-5" if seeds is None else seeds
-    keys = parse_seeds(text)
-    truncation = 0.7 if psi is None else psi
-    if latents is not None:
-        start = stored = read_latents(latents)
-        keys, text = range(len(stored)), f"0-{len(stored) - 1}"
-        if psi is None and stored.w_rows is not None:
-            truncation = 1.0  # it is truncated already
+    start, keys, text, truncation = given_start(seeds, "0-5", latents, psi)
     motion = Motion(
         frames_per_key(seconds_per_key, fps), path or ("z" if latents is None else "w"), easing, not no_loop
     )

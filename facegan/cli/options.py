@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from facegan.synthesis import Start
 
 Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run folder or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def given_start(
+    seeds: str | None, default: str, latents: Path | None, psi: float | None
+) -> tuple[Start, Sequence[int], str, float]:
+    """What pictures start from: seeds, or a file of latents; its numbers, these as text, and psi.
+
+    psi is 0.7 unless given, but for w of a file, which is truncated already.
+    """
+    from facegan.latents.files import read_latents
+    from facegan.synthesis import SEEDS, parse_seeds
+
+    if latents is None:
+        text = default if seeds is None else seeds
+        return SEEDS, parse_seeds(text), text, 0.7 if psi is None else psi
+    stored = read_latents(latents)
+    usual = 0.7 if stored.w_rows is None else 1.0
+    return stored, range(len(stored)), f"0-{len(stored) - 1}", usual if psi is None else psi
 
 
 def print_result(result: dict[str, Any], as_json: bool) -> None:

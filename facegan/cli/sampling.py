@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facegan.cli.options import AsJson, Device, Model, Precision, print_result
+from facegan.cli.options import AsJson, Device, Model, Precision, given_start, print_result
 from facegan.config import UsageError, choose
 from facegan.terminal import counter, number, whole_number
 
@@ -67,27 +67,19 @@ def generate(
 ) -> None:
     """Make pictures: OUT/seed0000.png and so on, or one grid."""
     from facegan import models
-    from facegan.latents.files import check_latents_path, read_latents, write_latents
+    from facegan.latents.files import check_latents_path, write_latents
     from facegan.latents.near import DEFAULT_RADIUS, Near
     from facegan.output import each_once, write_grid, write_pictures
-    from facegan.synthesis import SEEDS, Sampler, Start, parse_seeds
+    from facegan.synthesis import Sampler
 
     if latents is not None and (seeds is not None or like is not None):
         other = "--like" if seeds is None else "--seeds"
         raise UsageError(f"--latents and {other}: pictures start from one or the other")
     if radius is not None and like is None:
         raise UsageError("--radius has no effect without --like SEED")
-    start: Start = SEEDS
-    chosen = parse_seeds("0-15" if seeds is None else seeds)
-    text = "0-15" if seeds is None else seeds
-    truncation = 0.7 if psi is None else psi
+    start, chosen, text, truncation = given_start(seeds, "0-15", latents, psi)
     if like is not None:
         start = Near(like, DEFAULT_RADIUS if radius is None else radius)
-    if latents is not None:
-        start = stored = read_latents(latents)
-        chosen, text = range(len(stored)), f"0-{len(stored) - 1}"
-        if psi is None and stored.w_rows is not None:
-            truncation = 1.0  # it is truncated already
     sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
     if not as_grid and not isinstance(chosen, range):
         chosen = list(each_once(chosen))
