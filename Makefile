@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE_FILES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow soak lint types clean
+.PHONY: demo test test-slow soak gallery lint types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m facegan demo
@@ -17,6 +17,10 @@ test-slow: $(VENV)/.installed-dev
 
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak -s
+
+# the pictures of README and docs, from the shipped models
+gallery: $(VENV)/.installed
+	$(BIN)/python tools/make_pictures.py docs/images
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

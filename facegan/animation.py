@@ -304,12 +304,16 @@ def deal(keys: Sequence[int], walks: int) -> list[Sequence[int]]:
     if rest or each < 2:
         least = max(2, each + (rest > 0)) * walks
         raise UsageError(
-            f"{len(keys)} keys for {walks} {'walks' if walks > 1 else 'walk'}: each needs 2 or more, and as "
-            f"many as the others; {least} would do"
+            f"{_counted(len(keys), 'key')} for {_counted(walks, 'walk')}: each needs 2 or more, and as many "
+            f"as the others; {least} would do"
         )
     if each > MAX_KEYS:
         raise UsageError(f"{each:,} keys: a walk goes through 2 to {MAX_KEYS:,}")
     return [keys[first : first + each] for first in range(0, len(keys), each)]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def frames_per_key(seconds: float, fps: int) -> int:
@@ -376,5 +380,5 @@ def write_walks(
     if held is not None:
         text += f" with layers {','.join(map(str, held.layers))} of {held.seed}"
     provenance = Provenance(sampler.model.name, text, psi, label=label)
-    written = write_film(path, frames(), fps=fps, description=provenance.as_text())
+    written = write_film(path, frames(), fps=fps, description=provenance.as_text(), loop=motion.loop)
     return Film(path, written, written / fps)

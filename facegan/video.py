@@ -27,7 +27,7 @@ _EXIF_DESCRIPTION = 0x010E
 # suffix -> codec, its options, options of the file; faststart: the index first, so that a film starts at once
 _CODECS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     ".mp4": ("libx264", {"crf": "18", "preset": "medium"}, {"movflags": "faststart"}),
-    ".webp": ("libwebp_anim", {"quality": "90"}, {"loop": "0"}),
+    ".webp": ("libwebp_anim", {"quality": "90"}, {}),
 }
 
 
@@ -38,11 +38,14 @@ def check_film(path: Path, fps: int) -> None:
         raise UsageError(f"fps {fps}: 1 to {MAX_FPS[suffix]} in {suffix}")
 
 
-def write_film(path: Path, frames: Iterable[Pixels], *, fps: int, description: str = "") -> int:
+def write_film(
+    path: Path, frames: Iterable[Pixels], *, fps: int, description: str = "", loop: bool = True
+) -> int:
     """Writes uint8 frames [H, W, C], grey, RGB or RGBA (over white), and returns how many there were.
 
     h264 and WebP halve the colours' resolution and need even sides: an odd one repeats its last row
     or column. The description becomes the comment of an MP4 or GIF, or the EXIF description of a WebP.
+    loop: a GIF or WebP plays for ever, else once; how often an MP4 plays is its player's affair.
 
     Raises:
         UsageError: unknown suffix, PyAV is missing, no frames, a rate that the format has not, or frames
@@ -59,16 +62,18 @@ def write_film(path: Path, frames: Iterable[Pixels], *, fps: int, description: s
     write = _write_gif if path.suffix.lower() == ".gif" else _write_coded
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial:
-        return write(partial, chain([first], remaining), fps, description)
+        return write(partial, chain([first], remaining), fps, description, loop)
 
 
-def _write_coded(path: Path, frames: Iterable[Pixels], fps: int, description: str) -> int:
+def _write_coded(path: Path, frames: Iterable[Pixels], fps: int, description: str, loop: bool) -> int:
     try:
         import av
     except ImportError:
         raise UsageError("films need PyAV: pip install av; a .gif does not") from None
     suffix = path.suffix.lower()
     codec, codec_options, file_options = _CODECS[suffix]
+    if suffix == ".webp":
+        file_options = {"loop": "0" if loop else "1"}  # how many times; 0: for ever
     written = 0
     with av.open(str(path), "w", options=file_options) as container:
         container.metadata["comment"] = description
@@ -110,7 +115,7 @@ def _describe_webp(file: IO[bytes], description: str) -> None:
     file.write(bytes([flags | 0x08]))
 
 
-def _write_gif(path: Path, frames: Iterable[Pixels], fps: int, description: str) -> int:
+def _write_gif(path: Path, frames: Iterable[Pixels], fps: int, description: str, loop: bool) -> int:
     """GIF89a, every frame with 256 colours of its own; Pillow's own writer would hold the whole film."""
     written = 0
     with open(path, "wb") as file:
@@ -118,7 +123,8 @@ def _write_gif(path: Path, frames: Iterable[Pixels], fps: int, description: str)
             if not written:
                 height, width = pixels.shape[:2]
                 file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0))  # no shared colours
-                file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")  # plays for ever
+                if loop:
+                    file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")  # plays for ever
                 file.write(_gif_comment(description))
             # whole hundredths of a second, which add up to the film's length whatever the rate
             hundredths = round(100 * (written + 1) / fps) - round(100 * written / fps)

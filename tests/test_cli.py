@@ -163,7 +163,7 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
         (["train", "--out", "x", "--preset", "dcgan-64", "--stop-after", "soon"], "90s, 20m, 2h"),
         (["train", "--out", "x", "--preset", "dcgan-64", "--force"], "no effect without --resume"),
         (["train", "--out", "x", "--resume"], "no run to resume"),
-        (["animate", "--seeds", "1"], "1 keys for 1 walk: each needs 2 or more"),
+        (["animate", "--seeds", "1"], "1 key for 1 walk: each needs 2 or more"),
         (["animate", "--seeds", "0-4294967295"], "a walk goes through 2 to 1,000"),
         (["animate", "--seeds", "0-6", "--walks", "2x3"], "12 would do"),
         (["animate", "--walks", "2"], "walks '2': ROWSxCOLUMNS, such as 2x3"),

@@ -214,6 +214,14 @@ def test_the_command_writes_a_sheet_that_says_what_it_is(
     assert (said.edit, said.seeds, said.synthetic) == ("pca:0 sefa:1=2 -2..2 layers 1-3", "1,2", True)
 
 
+def test_the_range_of_nothing_swept_is_not_in_the_picture(model_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "held.png"
+    assert cli.run(edit_words(model_file, out, "--direction", "pca:0=2", "--seeds", "1")) == 0
+    said = read_provenance(out)
+    assert said is not None
+    assert said.edit == "pca:0=2"
+
+
 def test_the_command_lists_the_strongest(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["edit", "--model", str(model_file), "--device", "cpu", "--list", "--json"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -228,6 +236,8 @@ def test_the_command_lists_the_strongest(model_file: Path, capsys: pytest.Captur
         ([], "--direction is missing"),
         (["--direction", "pca:0=x"], "'x' is not a number"),
         (["--direction", "pca:0", "--strength", "x"], "strength 'x'"),
+        (["--direction", "pca:0=1", "--strength", "2"], "--strength has no effect"),
+        (["--direction", "pca:0=1", "--steps", "3"], "--steps has no effect"),
         (["--direction", "pca:0", "--styles", "coarsest"], "coarsest"),
         (["--direction", "pca:0", "--out", "a.bmp"], "picture format"),
     ],

@@ -113,6 +113,17 @@ def test_gif_loops_for_ever_and_its_delays_add_up_at_any_rate(tmp_path: Path) ->
     assert durations == [30, 40, 30, 30, 40]  # whole hundredths of a second; 5/30 s = 170 ms
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_a_film_that_does_not_loop_plays_once(tmp_path: Path, suffix: str) -> None:
+    """WebP counts plays, 0 for ever (RFC 9649, sec. 2.7.1.2); a GIF without Netscape's block plays once."""
+    said = []
+    for loop in (True, False):
+        write_film(tmp_path / f"a{suffix}", film_frames(3), fps=10, loop=loop)
+        with Image.open(tmp_path / f"a{suffix}") as image:
+            said.append(image.info.get("loop"))
+    assert said == [0, {".gif": None, ".webp": 1}[suffix]]
+
+
 def test_gif_frames_have_palettes_of_their_own(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint8), (2, 1))
     frames = [np.stack([ramp, 0 * ramp, 0 * ramp], axis=2), np.stack([0 * ramp, ramp, 255 - ramp], axis=2)]

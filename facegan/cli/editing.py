@@ -22,9 +22,15 @@ def edit(
     ] = None,
     seeds: Annotated[str, typer.Option(help="Ranges and lists: 0-3, 1,5; a row each.")] = "0-3",
     strength: Annotated[
-        str, typer.Option(help="From one number of standard deviations of w to another, or one.")
-    ] = "-3..3",
-    steps: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures a row.")] = 7,
+        str | None,
+        typer.Option(
+            help="Of what is swept: from one number of standard deviations of w to another, or one; "
+            "default: -3..3."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(parser=whole_number, metavar="N", help="Pictures a row; default: 7.")
+    ] = None,
     styles: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +62,15 @@ def edit(
 
     if not direction and not listed:
         raise UsageError("--direction is missing: such as --direction pca:0; --list shows what there is")
-    chosen, range_of = parse_seeds(seeds), strengths(strength, steps)
+    named = [text.partition("=") for text in direction or []]
+    is_swept = any(not equals for _, equals, _ in named)
+    for option, value in (("--strength", strength), ("--steps", steps)):
+        if value is not None and not is_swept and not listed:
+            raise UsageError(
+                f"{option} has no effect without a direction that is swept: one without =STRENGTH"
+            )
+    sweep = "-3..3" if strength is None else strength
+    chosen, range_of = parse_seeds(seeds), strengths(sweep, 7 if steps is None else steps)
     save_format(out)
     require_writable_file(out, "--out")
     sampler = Sampler(models.load(model), device=device, precision=precision)
@@ -69,11 +83,11 @@ def edit(
         found += [each for kind in KINDS for each in known.first(kind, 10, layers)]
         print_result({each.name: _described(each, as_json) for each in found}, as_json)
         return
-    named = [text.partition("=") for text in direction or []]
     swept = [known.named(name, layers) for name, equals, _ in named if not equals]
     held = [(known.named(name, layers), number(value)) for name, equals, value in named if equals]
     pictures, columns = sheet(sampler, chosen, Edit(swept, held, range_of), psi, noise, label)
-    text = f"{' '.join(direction or [])} {strength}" + (f" layers {styles}" if styles else "")
+    text = " ".join(direction or []) + (f" {sweep}" if is_swept else "")
+    text += f" layers {styles}" if styles else ""
     out.parent.mkdir(parents=True, exist_ok=True)
     save(out, grid(pictures, columns), Provenance(sampler.model.name, seeds, psi, label=label, edit=text))
     print_result({"sheet": str(out), "pictures": len(pictures)}, as_json)
