@@ -1,0 +1,43 @@
+"""Pages of the site (mkdocs.yml) that are files elsewhere in the repository: README, the models' cards ..."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parent.parent
+PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+CARDS = "facegan/zoo"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """The pages in docs/, and those of elsewhere with their links set to each other."""
+    pages = PAGES | {f"{CARDS}/{path.name}": f"zoo/{path.name}" for path in (ROOT / CARDS).glob("*.md")}
+    for source, page in pages.items():
+        text = relinked((ROOT / source).read_text(encoding="utf-8"), source, pages)
+        files.append(File.generated(config, page, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: object, config: MkDocsConfig, files: Files) -> str:
+    """Pages of docs/ name the cards by where they are in the repository."""
+    return markdown.replace(f"](../{CARDS}/", "](zoo/")
+
+
+def relinked(text: str, source: str, pages: dict[str, str]) -> str:
+    """The text with links between files of the repository turned into links between pages."""
+    here = Path(source).parent
+
+    def link(match: re.Match[str]) -> str:
+        target, anchor = match[1], match[2] or ""
+        if "://" in target:
+            return match[0]
+        path = (ROOT / here / target).resolve().relative_to(ROOT).as_posix()
+        page = pages.get(path, path.removeprefix("docs/"))
+        up = "../" * pages[source].count("/")
+        return f"]({up}{page}{anchor})"
+
+    return re.sub(r"\]\(([^)#\s]+)(#[^)]*)?\)", link, text)
