@@ -9,13 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-
-from facegan.augment import FACE_SAFE, Ada, Augment, DiffAugment, NoAugment
-from facegan.augment.ada import GEOMETRY, TRANSFORMS
-from facegan.augment.resampling import bilinear
-from facegan.config import UsageError, to_json, union_from_json
-from tests.augmenting import (
+from augmenting import (
     CENTERS,
     EVERYTHING,
     HIT,
@@ -27,6 +21,12 @@ from tests.augmenting import (
     only,
     picture,
 )
+from torch import Tensor
+
+from facegan.augment import FACE_SAFE, Ada, Augment, DiffAugment, NoAugment
+from facegan.augment.ada import GEOMETRY, TRANSFORMS
+from facegan.augment.resampling import bilinear
+from facegan.config import UsageError, to_json, union_from_json
 
 # ---- nothing to do
 

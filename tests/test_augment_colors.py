@@ -7,11 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-
-from facegan.augment.ada import BLIT, COLOR, DAMAGE, GEOMETRY
-from facegan.augment.bands import SYM2, filter_bank
-from tests.augmenting import (
+from augmenting import (
     CENTERS,
     EVERYTHING,
     HIT,
@@ -24,6 +20,10 @@ from tests.augmenting import (
     picture,
     single,
 )
+from torch import Tensor
+
+from facegan.augment.ada import BLIT, COLOR, DAMAGE, GEOMETRY
+from facegan.augment.bands import SYM2, filter_bank
 
 # ---- colour
 

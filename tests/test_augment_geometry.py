@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from augmenting import HIT, MISS, SHAPES, Array, Prescribed, number, only, picture, single
 from torch import Tensor
 
 from facegan.augment.ada import BLIT, GEOMETRY
 from facegan.augment.bands import SYM2
 from facegan.augment.resampling import SYM6
-from tests.augmenting import HIT, MISS, SHAPES, Array, Prescribed, number, only, picture, single
 
 # ---- blit
 

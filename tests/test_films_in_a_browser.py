@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from browser import chromium, needs_chromium, served
 
 from facegan import cli
-from tests.browser import chromium, needs_chromium, served
 
 FRAMES_PER_KEY, FPS, SIDE = 10, 10, 256
 
