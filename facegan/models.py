@@ -21,10 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
+from facegan import hub
 from facegan.card import Card
-from facegan.config import UsageError, first_line, from_json, nearest, parse_json, to_json, union_from_json
+from facegan.config import UsageError, from_json, nearest, parse_json, to_json, union_from_json
 from facegan.files import write_atomically
-from facegan.networks import Generator, NetworkConfig, build_generator
+from facegan.networks import Generator, NetworkConfig, build_discriminator, build_generator
 
 FORMAT = 1
 ZOO = Path(__file__).parent / "zoo"
@@ -41,7 +42,7 @@ class Model:
     config: NetworkConfig
     card: Card = field(default_factory=Card)
     name: str = ""
-    discriminator: dict[str, torch.Tensor] = field(default_factory=dict)  # `load` leaves them in the file
+    discriminator: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def shipped() -> dict[str, Path]:
@@ -57,7 +58,7 @@ def find(name: str) -> Path:
         UsageError: nothing of that name.
     """
     if name.startswith("hf://"):
-        return _from_hub(name)
+        return hub.download(name)
     zoo, path = shipped(), Path(name)
     if name in zoo:
         return zoo[name]
@@ -81,8 +82,8 @@ def find(name: str) -> Path:
     )
 
 
-def load(name: str) -> Model:
-    """The model behind a name, on the CPU.
+def load(name: str, *, discriminator: bool = False) -> Model:
+    """The model behind a name, on the CPU; `discriminator`: with D's tensors, where the file has them.
 
     Raises:
         UsageError: nothing of that name, or the file is not a facegan model this version can read.
@@ -107,7 +108,8 @@ def load(name: str) -> Model:
             raise UsageError(f"{path}: {key} holds numbers that are not finite")
     generator.load_state_dict(tensors)
     generator.eval().requires_grad_(False)
-    return Model(generator, config, card, name if name.startswith("hf://") else _name_of(path))
+    called = name if name.startswith("hf://") else _name_of(path)
+    return Model(generator, config, card, called, _discriminator(path, config) if discriminator else {})
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -124,8 +126,18 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _require_fitting(path: Path, shapes: dict[str, list[int]], generator: Generator) -> None:
-    expected = {key: list(tensor.shape) for key, tensor in generator.state_dict().items()}
+def _discriminator(path: Path, config: NetworkConfig) -> dict[str, torch.Tensor]:
+    """D's tensors, or none where the file has none."""
+    tensors = {key[len(_D) :]: t for key, t in read_tensors(path).items() if key.startswith(_D)}
+    if tensors:
+        with torch.device("meta"):
+            network = build_discriminator(config)
+        _require_fitting(path, {key: list(tensor.shape) for key, tensor in tensors.items()}, network)
+    return tensors
+
+
+def _require_fitting(path: Path, shapes: dict[str, list[int]], network: torch.nn.Module) -> None:
+    expected = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}
     problems = [f"{key} is missing" for key in expected if key not in shapes]
     problems += [f"{key} is unknown" for key in shapes if key not in expected]
     problems += [
@@ -199,21 +211,6 @@ def _write(path: Path, tensors: dict[str, torch.Tensor], config: NetworkConfig, 
 
 def _name_of(path: Path) -> str:
     return path.resolve().parent.name if path.name == RUN_MODEL else path.stem
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import hf_hub_download  # slow to import, and only this needs it
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    from huggingface_hub.utils import logging
-
-    owner_and_name = name.removeprefix("hf://").strip("/")
-    if owner_and_name.count("/") != 1:
-        raise UsageError(f"model {name!r}: expected hf://owner/name")
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its retries are no news: what came of them is
-    try:
-        return Path(hf_hub_download(owner_and_name, RUN_MODEL))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise UsageError(f"model {name!r}: {first_line(error)}") from None
 
 
 def describe(config: NetworkConfig, card: Card) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""rosinality's state dicts, both ways, and TensorFlow's StyleGANs, each against a slow reference."""
+"""rosinality's state dicts, both ways, and TensorFlow's StyleGANs, against slow references; lucidrains'."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from small_stylegan2 import SHAPE, networks
 from test_interop import discriminator, loaded, pictures_differ, shades
 from torch import Tensor
 
+from facegan import cli, models
 from facegan.config import UsageError
 from facegan.interop.importing import Report, convert
 from facegan.interop.rosinality import to_rosinality
 from facegan.labels import Attribute, LabelSpace
+from facegan.models import Model
 from facegan.networks.stylegan2 import StyleGAN2Config
+from facegan.synthesis import Sampler
 
 # ---- rosinality: the same tensors as an official network's, by the names and shapes of that code
 
@@ -149,24 +153,111 @@ def test_what_goes_out_has_that_code_s_names_and_shapes_and_comes_back_the_same(
     snapshot = official(clamp=None)
     content = rosinality(snapshot)
     saved(content, tmp_path)
-    model = loaded(tmp_path)
+    model = models.load(str(tmp_path / "model.safetensors"), discriminator=True)
     assert isinstance(model.config, StyleGAN2Config)
-    out = to_rosinality(model.generator, model.config)  # type: ignore[arg-type]
-    assert out["g_ema"].keys() == content["g_ema"].keys()
-    for name, tensor in content["g_ema"].items():
-        assert torch.equal(out["g_ema"][name], tensor), name
+    out = to_rosinality(model.generator, model.config, model.discriminator)  # type: ignore[arg-type]
+    assert out.keys() == {"g_ema", "latent_avg", "d"}
+    for part in ("g_ema", "d"):
+        assert out[part].keys() == content[part].keys()
+        for name, tensor in content[part].items():
+            assert out[part][name].dtype == torch.float32
+            assert torch.equal(out[part][name], tensor), name
     assert torch.equal(out["latent_avg"], content["latent_avg"])
 
 
 def test_a_network_without_a_form_there_does_not_go_out() -> None:
     labels = LabelSpace((Attribute("hat", ("no", "yes")),))
-    for changes in ({"g_architecture": "resnet"}, {"base": (5, 4)}, {"labels": labels}):
+    others: list[dict[str, Any]] = [
+        {"g_architecture": "resnet"}, {"base": (5, 4)}, {"labels": labels}, {"channels": 1},
+        {"grows": True, "alpha": 0.5}, {"mapping_lr_multiplier": 1.0},
+    ]  # fmt: skip
+    for changes in others:
         generator, _ = networks(**changes)
         with pytest.raises(UsageError, match="rosinality's StyleGAN2 has square RGB pictures"):
             to_rosinality(generator, StyleGAN2Config(**SHAPE | changes))
     generator, _ = networks(conv_clamp=256.0)
     with pytest.warns(UserWarning, match="conv_clamp 256 has no place"):
         to_rosinality(generator, StyleGAN2Config(**SHAPE, conv_clamp=256.0))
+
+
+def exported(model: Model, folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What the command prints of the model, saved with float32 tensors; the file is folder / "out.pt"."""
+    models.save(folder / "in.safetensors", model, torch.float32)
+    arguments = ["--model", str(folder / "in.safetensors"), "--out", str(folder / "out.pt"), "--json"]
+    assert cli.run(["export", "--format", "rosinality", *arguments]) == 0
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_an_exported_file_is_read_by_torch_and_imported_the_same(
+    grows: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A grown D's fromRGBs of smaller pictures are no longer used, and have no place there."""
+    generator, discriminator = networks(grows=grows)
+    config = StyleGAN2Config(**SHAPE, grows=grows)
+    model = Model(generator, config, discriminator=discriminator.state_dict())
+    printed = exported(model, tmp_path, capsys)
+    assert printed["discriminator"] is True
+    assert printed["generator"] == "Generator(16, 6, 2) with self.channels = {4: 12, 8: 12, 16: 8}"
+    content = torch.load(tmp_path / "out.pt", weights_only=True)
+    assert content.keys() == {"g_ema", "latent_avg", "d"}
+    convert(tmp_path / "out.pt", tmp_path / "model.safetensors")
+    tensors, again = (
+        models.read_tensors(tmp_path / name) for name in ("in.safetensors", "model.safetensors")
+    )
+    assert tensors.keys() - again.keys() == ({"D.b8.fromrgb.weight", "D.b8.fromrgb.bias"} if grows else set())
+    for name, tensor in again.items():
+        assert torch.equal(tensor, tensors[name]), name
+    faces = Sampler(model, device="cpu").sample(range(3), 0.7)
+    assert np.array_equal(Sampler(loaded(tmp_path), device="cpu").sample(range(3), 0.7), faces)
+
+
+def test_widths_of_that_code_s_own_table_are_said_in_its_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = {"resolution": 8, "z_dim": 4, "w_dim": 4, "mapping_layers": 1, "channel_max": 512}
+    generator, _ = networks(**shape, channel_base=16384)
+    printed = exported(Model(generator, StyleGAN2Config(**shape, channel_base=16384)), tmp_path, capsys)
+    assert printed["generator"] == "Generator(8, 4, 1, channel_multiplier=2)"
+    assert printed["discriminator"] is False
+    assert "d" not in torch.load(tmp_path / "out.pt", weights_only=True)
+
+
+def test_a_discriminator_of_another_kind_stays_out() -> None:
+    generator, discriminator = networks(d_architecture="skip")
+    config = StyleGAN2Config(**SHAPE, d_architecture="skip")
+    with pytest.warns(UserWarning, match="D stays out: that code's is a resnet"):
+        assert "d" not in to_rosinality(generator, config, discriminator.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model", "dcgan-64", "--out", "a.pt"], "rosinality's code is a StyleGAN2; dcgan-64 is a dcgan"),
+        (["--model", "stylegan2-64-tiny", "--out", "a.pth"], "expected a .pt file"),
+        (["--model", "stylegan2-64-tiny", "--out", "a.pt", "--half"], "--half has no effect"),
+    ],
+)
+def test_what_cannot_go_out_is_said_in_one_line(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["export", "--format", "rosinality", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_discriminator_is_not_loaded(tmp_path: Path) -> None:
+    generator, discriminator = networks()
+    state = discriminator.state_dict()
+    del state["b4.fc.weight"]
+    model = Model(generator, StyleGAN2Config(**SHAPE), discriminator=state)
+    models.save(tmp_path / "a.safetensors", model)
+    with pytest.raises(UsageError, match=r"does not fit its own config: b4\.fc\.weight is missing"):
+        models.load(str(tmp_path / "a.safetensors"), discriminator=True)
+    assert models.load(str(tmp_path / "a.safetensors")).discriminator == {}
 
 
 # ---- TensorFlow
@@ -237,3 +328,34 @@ def test_tensorflow_s_other_networks_are_refused(networks: Any, said: str, tmp_p
     with pytest.raises(UsageError, match=said):
         converted(networks(), tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
+
+
+# ---- lucidrains' files, which are recognised and not read
+
+
+def lucidrains() -> dict[str, Any]:
+    """A file as that code writes it, with the names of its smallest network."""
+    state: dict[str, torch.Tensor] = {}
+    for mapping, generator in (("S", "G"), ("SE", "GE")):
+        for layer in range(8):
+            state |= {f"{mapping}.net.{2 * layer}.{part}": torch.zeros(4) for part in ("weight", "bias")}
+        state[f"{generator}.initial_block"] = torch.zeros(1, 4, 4, 4)
+        for part in ("to_style1.weight", "to_noise1.weight", "conv1.weight", "to_rgb.to_style.weight"):
+            state[f"{generator}.blocks.0.{part}"] = torch.zeros(4)
+    state["D.blocks.0.conv_res.weight"] = torch.zeros(4)
+    return {"GAN": state, "version": "1.8.9"}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_lucidrains_files_are_refused_with_the_reason(whole: bool, tmp_path: Path) -> None:
+    content = lucidrains()
+    with pytest.raises(
+        UsageError, match=r"lucidrains' stylegan2-pytorch, .* another network than the paper's"
+    ):
+        saved(content if whole else content["GAN"], tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_other_dictionaries_of_that_name_are_not_taken_for_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no model of a known kind"):
+        saved({"GAN": {"G.weight": torch.zeros(4)}}, tmp_path)

@@ -30,10 +30,7 @@ def main() -> None:
         "--discriminator", action="store_true", help="keep D as well, so that a run can go on with --init"
     )
     arguments = parser.parse_args()
-    model = models.load(arguments.run)
-    if arguments.discriminator:
-        tensors = models.read_tensors(models.find(arguments.run))
-        model.discriminator = {key[2:]: value for key, value in tensors.items() if key.startswith("D.")}
+    model = models.load(arguments.run, discriminator=arguments.discriminator)
     model.card = replace(
         model.card, data=arguments.data, licence=arguments.licence, description=arguments.description
     )

@@ -10,17 +10,30 @@ from typing import Annotated
 import typer
 
 from facegan.cli.options import AsJson
+from facegan.terminal import stages
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="An official .pkl, or rosinality's .pt.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|URL|NAME",
+            help="An official .pkl, rosinality's .pt, its https address, or a name of `facegan models`.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The model file to write, .safetensors.")],
     data: Annotated[str, typer.Option(help="What it was trained on, for the model's card.")] = "",
     licence: Annotated[str, typer.Option(help="Its weights' licence, for the model's card.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a model file of another code base's, without executing anything of it."""
-    from facegan.interop.importing import convert
+    from facegan.interop.importing import convert, require_model_file
+    from facegan.interop.sources import located
 
-    report = convert(source, out, data=data, licence=licence)
+    require_model_file(out)
+    with stages() as progress:
+        path, known = located(source, lambda done, total: progress("download", done, total))
+    if known is not None:
+        data, licence = data or known.data, licence or known.licence
+    report = convert(path, out, data=data, licence=licence)
     print(json.dumps(asdict(report)) if as_json else report.as_text())

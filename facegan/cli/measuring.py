@@ -94,12 +94,15 @@ def evaluate(
 
 
 def models(as_json: AsJson = False) -> None:
-    """What --model can be: the shipped models, and the other forms."""
+    """What --model can be: the shipped models and the other forms; and the public ones to import."""
+    from dataclasses import asdict
+
+    from facegan.known import KNOWN
     from facegan.models import describe, read_header, shipped
 
     table = {name: describe(*read_header(path)) for name, path in shipped().items()}
     if as_json:
-        print(json.dumps(table))
+        print(json.dumps(table | {"public": {name: asdict(known) for name, known in KNOWN.items()}}))
         return
     for name, facts in table.items():
         print(
@@ -107,3 +110,7 @@ def models(as_json: AsJson = False) -> None:
             f"{facts['images_seen']:,} images of {facts['data']}, licence {facts['licence'] or 'not stated'}"
         )
     print("or a .safetensors file, a run folder (its newest EMA), or hf://owner/name")
+    print("\npublic, each for `facegan import NAME --out FILE.safetensors`:")
+    for name, known in KNOWN.items():
+        size = f"{known.resolution}x{known.resolution}"
+        print(f"{name:30} {known.architecture} {size}, {known.data}, {known.licence}")

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from facegan.card import Card
-from facegan.config import UsageError, to_json
+from facegan.config import UsageError, nearest, to_json
 from facegan.files import require_writable_file
 from facegan.interop.arrays import first_names
 from facegan.interop.foreign import Foreign, Source
@@ -28,6 +28,7 @@ from facegan.interop.nvidia import from_official
 from facegan.interop.rosinality import from_rosinality, is_rosinality
 from facegan.interop.tensorflow import from_tensorflow, networks_of
 from facegan.interop.torchfiles import read_torch
+from facegan.known import KNOWN
 from facegan.models import Model, save
 from facegan.networks import Generator, build_discriminator, build_generator
 from facegan.networks.mapping import MappedGenerator
@@ -74,9 +75,7 @@ def convert(path: Path, out: Path, *, data: str = "", licence: str = "") -> Repo
         UsageError: not a file of a known kind, damaged, or not a model that facegan's networks can be; OUT is
             not a .safetensors file or cannot be written.
     """
-    if out.suffix != ".safetensors":
-        raise UsageError(f"--out {str(out)!r}: a model file's name ends in .safetensors")
-    require_writable_file(out, "--out")
+    require_model_file(out)
     view = _mapped(path)
     try:
         foreign = recognise(read_torch(view))
@@ -106,6 +105,17 @@ def convert(path: Path, out: Path, *, data: str = "", licence: str = "") -> Repo
     )
 
 
+def require_model_file(out: Path) -> None:
+    """Checks that a model can be written there.
+
+    Raises:
+        UsageError: not a .safetensors file, or one that cannot be written.
+    """
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out {str(out)!r}: a model file's name ends in .safetensors")
+    require_writable_file(out, "--out")
+
+
 def recognise(found: Any) -> Foreign:
     """What a file's content is a model of.
 
@@ -119,7 +129,19 @@ def recognise(found: Any) -> Foreign:
     networks = networks_of(found)
     if networks is not None:
         return from_tensorflow(networks)
+    if isinstance(found, dict) and _is_lucidrains(found):
+        raise UsageError(
+            "lucidrains' stylegan2-pytorch, whose generator is another network than the paper's: styles "
+            "scale weights by 1 + s, each channel has its own noise weight and bias, sizes double bilinearly "
+            "before a convolution, 4x4 begins with a plain one; none of facegan's networks can hold it"
+        )
     raise UsageError(f"no model of a known kind: it holds {describe(found)}; known are {KINDS}")
+
+
+def _is_lucidrains(found: Mapping[Any, Any]) -> bool:
+    """Whether it is a checkpoint of that code, or the state dict in it: S maps, G makes pictures."""
+    state = found.get("GAN", found)
+    return isinstance(state, dict) and {"S.net.0.weight", "G.blocks.0.to_style1.weight"} <= state.keys()
 
 
 def _mapped(path: Path) -> memoryview:
@@ -127,7 +149,10 @@ def _mapped(path: Path) -> memoryview:
     try:
         if not path.is_file():
             missing = "no such file" if not path.exists() else "not a file"
-            raise UsageError(f"{path}: {missing}; name a .pkl or .pt file")
+            raise UsageError(
+                f"{path}: {missing}; name a .pkl or .pt file, its https address, or a public model that "
+                f"`facegan models` lists{nearest(str(path), KNOWN)}"
+            )
         size = path.stat().st_size
         if size == 0 or size > MAX_BYTES:
             raise UsageError(f"{path}: {size:,} bytes; expected 1 to {MAX_BYTES:,}")

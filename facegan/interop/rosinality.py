@@ -1,4 +1,4 @@
-"""StyleGAN2 of rosinality's stylegan2-pytorch: state dicts in, and facegan's generator out.
+"""StyleGAN2 of rosinality's stylegan2-pytorch: state dicts in, and facegan's networks out.
 
     style.1.weight                    map.fc0.weight            layer i + 1 of `style` is dense layer i
     input.input  [1, C, 4, 4]         net.b4.const [C, 4, 4]
@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,11 @@ import torch
 from torch import Tensor
 
 from facegan.config import UsageError
+from facegan.files import require_writable_file, write_atomically
 from facegan.interop.arrays import Array, Floats, Numbers
 from facegan.interop.arrays import Tensor as FileTensor
 from facegan.interop.foreign import RESOLUTIONS, Foreign, Source, require_filter, widths_to_channels
+from facegan.models import Model
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from facegan.randomness import Purpose, numpy_generator
 
@@ -79,17 +82,47 @@ def from_rosinality(found: Mapping[Any, Any]) -> Foreign:
     return foreign
 
 
-def to_rosinality(generator: StyleGAN2Generator, config: StyleGAN2Config) -> dict[str, Any]:
-    """What torch.save is to write for that code: {"g_ema": state dict, "latent_avg": the mean w}.
+def write_rosinality(model: Model, out: Path) -> dict[str, Any]:
+    """Writes the file OUT for that code, and returns its path, size, and the arguments of its Generator.
+
+    With D where the model holds it.
+
+    Raises:
+        UsageError: a network that it has no form for, or OUT is no .pt file or cannot be written.
+    """
+    if out.suffix != ".pt":
+        raise UsageError(f"--out {str(out)!r}: expected a .pt file")
+    require_writable_file(out, "--out")
+    if not isinstance(model.generator, StyleGAN2Generator) or not isinstance(model.config, StyleGAN2Config):
+        raise UsageError(f"rosinality's code is a StyleGAN2; {model.name} is a {model.config.architecture}")
+    content = to_rosinality(model.generator, model.config, model.discriminator)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, lambda file: torch.save(content, file))
+    return {
+        "path": str(out),
+        "bytes": out.stat().st_size,
+        "generator": _arguments(model.config),
+        "discriminator": "d" in content,
+    }
+
+
+def to_rosinality(
+    generator: StyleGAN2Generator,
+    config: StyleGAN2Config,
+    discriminator: Mapping[str, Tensor] | None = None,
+) -> dict[str, Any]:
+    """What torch.save is to write for that code: {"g_ema": state dict, "latent_avg": the mean w, "d": ...}.
+
+    discriminator: D's tensors; "d" is there where that code has a form for them.
 
     Raises:
         UsageError: a network that it has no form for: labels, another architecture than skip, another base.
     """
     fits = config.g_architecture == "skip" and config.base == (4, 4) and not config.labels.dim
-    if not fits or config.channels != 3 or config.mapping_lr_multiplier != 0.01:
+    if not fits or config.channels != 3 or config.mapping_lr_multiplier != 0.01 or config.alpha != 1:
         raise UsageError(
-            "rosinality's StyleGAN2 has square RGB pictures, the architecture skip, no labels and a mapping "
-            "learning rate multiplier of 0.01"
+            "rosinality's StyleGAN2 has square RGB pictures, the architecture skip, no labels, a mapping "
+            "learning rate multiplier of 0.01, and is fully grown"
         )
     if config.conv_clamp is not None:
         warnings.warn(f"conv_clamp {config.conv_clamp:g} has no place in that layout", stacklevel=2)
@@ -101,11 +134,35 @@ def to_rosinality(generator: StyleGAN2Generator, config: StyleGAN2Config) -> dic
         if theirs.startswith("to_rgb") and name.endswith("torgb.bias"):
             shape = (1, *tensor.shape, 1, 1)
         state[theirs] = tensor.reshape(shape).clone()
-    kernel = torch.from_numpy(_kernel() * 4)
+    kernel = torch.from_numpy(_kernel())
     for number in range(len(config.resolutions) - 1):
-        state[f"convs.{2 * number}.conv.blur.kernel"] = kernel.clone()
-        state[f"to_rgbs.{number}.upsample.kernel"] = kernel.clone()
-    return {"g_ema": state, "latent_avg": ours["w_avg"].clone()}
+        state[f"convs.{2 * number}.conv.blur.kernel"] = kernel * 4
+        state[f"to_rgbs.{number}.upsample.kernel"] = kernel * 4
+    content = {"g_ema": state, "latent_avg": ours["w_avg"].clone()}
+    if not discriminator:
+        return content
+    if config.d_architecture != "resnet" or config.minibatch_std_group != 4:
+        warnings.warn("D stays out: that code's is a resnet with a minibatch_std_group of 4", stacklevel=2)
+        return content
+    # what a grown D has besides are the fromRGBs of smaller pictures, which it no longer uses
+    d = {
+        theirs: discriminator[name].detach().to("cpu", torch.float32, copy=True)
+        for theirs, name in _d_names(config)
+    }
+    for number in range(1, len(config.resolutions)):
+        d[f"convs.{number}.conv2.0.kernel"] = kernel.clone()
+        d[f"convs.{number}.skip.0.kernel"] = kernel.clone()
+    return content | {"d": d}
+
+
+def _arguments(config: StyleGAN2Config) -> str:
+    """How that code's Generator is made for these tensors."""
+    widths = {resolution: config.width(resolution) for resolution in config.resolutions}
+    text = f"Generator({config.resolution}, {config.w_dim}, {config.mapping_layers}"
+    for multiplier in (2, 1):  # its own table of channels
+        if all(width == min(16384 * multiplier // r, 512) for r, width in widths.items()):
+            return f"{text}, channel_multiplier={multiplier})"
+    return f"{text}) with self.channels = {widths}"
 
 
 def _g_names(config: StyleGAN2Config) -> Iterator[tuple[str, str, int]]:

@@ -1,0 +1,230 @@
+"""A model made ready for the hub: the file, a card for people, a picture of samples, its config.
+
+model_card(name, config, card, ...)             README.md, with the front matter that the hub reads
+stage("runs/mine", "hf://me/faces", folder)     model.safetensors, README.md, samples.jpg, config.json
+push("runs/mine", "hf://me/faces")              the same as one commit
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from facegan import hub, models
+from facegan.card import Card, Evaluation
+from facegan.config import UsageError, to_json
+from facegan.files import require_writable, write_text
+from facegan.images import Provenance, grid, rgb, save
+from facegan.networks import NetworkConfig
+from facegan.synthesis import Sampler
+
+SAMPLES = "samples.jpg"
+MESSAGE = "A model of facegan"  # the commit's
+PSI = 0.7
+MAX_COLUMNS, MAX_SIDE = 8, 2048  # of the sample picture; pixels, for models that are not larger themselves
+TITLES = {"dcgan": "DCGAN", "stylegan": "StyleGAN", "stylegan2": "StyleGAN2"}
+# the hub's own words for licences, as far as weights have them; any other is "other" with a name
+_LICENCES = {
+    "apache-2.0", "mit", "bsd-3-clause", "gpl-3.0", "agpl-3.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0",
+    "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-4.0", "openrail", "unlicense",
+}  # fmt: skip
+
+
+def push(
+    model: str, name: str, *, private: bool = False, message: str = MESSAGE, licence: str = "", data: str = ""
+) -> str:
+    """The address of the commit that publishes a model on the hub.
+
+    licence, data: what its card is to say instead of what it says.
+
+    Raises:
+        UsageError: no such model, no licence, or the hub does not take it.
+    """
+    with TemporaryDirectory() as folder:
+        files = stage(model, name, Path(folder), licence=licence, data=data)
+        return hub.upload(name, files, message, private=private)
+
+
+def stage(model: str, name: str, folder: Path, *, licence: str = "", data: str = "") -> list[Path]:
+    """Writes what is to be published as `name` into a folder, and returns the files.
+
+    Raises:
+        UsageError: no such model, `name` is not hf://owner/name, no licence, an unwritable place.
+    """
+    repository = hub.repository_of(name)
+    require_writable(folder, "--dry-run")
+    source = models.find(model)
+    config, card = models.read_header(source)
+    card = replace(card, licence=licence or card.licence, data=data or card.data)
+    if card.licence in ("", "unknown"):
+        raise UsageError(
+            f"model {model!r}: its card names no licence, so none may use it; add --licence, such as CC0-1.0"
+        )
+    sampler = Sampler(models.load(model))
+    parameters = sum(parameter.numel() for parameter in sampler.generator.parameters())
+    columns = max(2, min(MAX_COLUMNS, MAX_SIDE // max(config.image_shape[1:])))
+    seeds = range(columns * columns)
+    pictures = rgb(grid(sampler.sample(seeds, PSI), columns))
+    text = model_card(repository, config, card, parameters=parameters, seeds=seeds)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / file for file in (hub.MODEL_FILE, "README.md", SAMPLES, "config.json")]
+    shutil.copyfile(source, paths[0])
+    models.rewrite_card(paths[0], card)
+    write_text(paths[1], text)
+    save(paths[2], pictures, Provenance(repository, f"0-{seeds[-1]}", PSI))
+    write_text(paths[3], json.dumps({"library_name": "facegan"} | to_json(config), indent=1) + "\n")
+    return paths
+
+
+def model_card(
+    repository: str, config: NetworkConfig, card: Card, *, parameters: int, seeds: Sequence[int]
+) -> str:
+    """README.md of a model on the hub: the front matter, then what it is, how to use it, all its numbers.
+
+    parameters: how many the generator has; seeds: those in the sample picture.
+    """
+    channels, height, width = config.image_shape
+    title = TITLES.get(config.architecture, config.architecture)
+    kind = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
+    lines = [
+        *_front_matter(config, card),
+        "",
+        f"# {repository.partition('/')[2]}",
+        "",
+        f"Synthetic faces: a {title} that makes {kind} pictures of {width}x{height} pixels, for facegan.",
+        "",
+        f"![{len(seeds)} samples]({SAMPLES})",
+        "",
+        f"*Seeds {seeds[0]}-{seeds[-1]} at psi {PSI}.*",
+        "",
+        *([_prose(card.description), ""] if card.description else []),
+        "## Use",
+        "",
+        "```python",
+        "import facegan",
+        "",
+        f'sampler = facegan.load("hf://{repository}")',
+        f"faces = sampler.sample(seeds=range(16), psi={PSI})  # uint8 [16, {height}, {width}, {channels}]",
+        "```",
+        "",
+        "```",
+        f"facegan generate --model hf://{repository} --seeds 0-63 --grid",
+        "```",
+        "",
+        "The file holds tensors and text; loading it executes nothing.",
+        "",
+        *_labels(config),
+        "## Network",
+        "",
+        f"The generator has {parameters:,} parameters.",
+        "",
+        *_table(("setting", "value"), _settings(to_json(config))),
+        "",
+        "## Training",
+        "",
+        *_table(
+            ("what", "value"),
+            [
+                ("data", card.data or "not stated"),
+                ("images seen", f"{card.images_seen:,}" if card.images_seen else "not stated"),
+                ("licence", card.licence or "not stated"),
+            ],
+        ),
+        "",
+        "## Measured",
+        "",
+        *_metrics(card.metrics),
+        "## What it is for, and what not",
+        "",
+        "For research, teaching, tests, art and placeholders. The people in its pictures do not exist, but "
+        "what a model learned from photographs may resemble those in them.",
+        "",
+        "Do not pass its pictures off as photographs of real people: not as profile pictures of invented "
+        "accounts, not as evidence, not in the name of anybody. facegan marks each picture as synthetic in "
+        "its metadata (IPTC `trainedAlgorithmicMedia`); leave the marks in. The model shows the faces of its "
+        "data, with their gaps: it says nothing about what people look like.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _front_matter(config: NetworkConfig, card: Card) -> list[str]:
+    """The lines of YAML in front; texts are quoted as JSON, which YAML takes."""
+    word = re.sub(r"[^a-z0-9.]+", "-", card.licence.lower()).strip("-")
+    known = word in _LICENCES
+    return [
+        "---",
+        f"license: {word if known else 'other'}",
+        *([] if known else [f"license_name: {json.dumps(word or 'not-stated')}"]),
+        "library_name: facegan",
+        "pipeline_tag: unconditional-image-generation",
+        "tags:",
+        *(f"- {tag}" for tag in ("facegan", "gan", "image-generation", config.architecture)),
+        "---",
+    ]
+
+
+def _labels(config: NetworkConfig) -> list[str]:
+    if not config.labels.attributes:
+        return []
+    rows = [(attribute.name, ", ".join(attribute.values)) for attribute in config.labels.attributes]
+    return [
+        "It knows labels, which `--label NAME=VALUE` asks for:",
+        "",
+        *_table(("label", "values"), rows),
+        "",
+    ]
+
+
+def _metrics(metrics: Sequence[Evaluation]) -> list[str]:
+    """A table of the numbers and one of its protocol, for each evaluation."""
+    if not metrics:
+        return ["Nothing yet: `facegan evaluate --write` adds numbers.", ""]
+    lines = []
+    for number, evaluation in enumerate(metrics, 1):
+        protocol = [
+            (field.name.replace("_", " "), str(getattr(evaluation, field.name)))
+            for field in fields(Evaluation)
+            if field.name != "values" and getattr(evaluation, field.name) not in ("", None)
+        ]
+        values = [(v.name, f"{v.value:.4g}", _interval(v.low, v.high)) for v in evaluation.values]
+        lines += [
+            *([f"### {number}", ""] if len(metrics) > 1 else []),
+            *_table(("number", "value", "95 % interval"), values),
+            "",
+            *_table(("protocol", "value"), protocol),
+            "",
+        ]
+    return lines
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.4g} to {high:.4g}"
+
+
+def _settings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The config's values as text; labels have a table of their own."""
+    for name, value in config.items():
+        if name != "labels":
+            yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    cells = [head, ("---",) * len(head), *(tuple(map(_cell, row)) for row in rows)]
+    return [f"| {' | '.join(row)} |" for row in cells]
+
+
+def _cell(text: str) -> str:
+    """One line, without what would end the cell or begin a tag."""
+    return _prose(" ".join(text.split())).replace("|", "\\|")
+
+
+def _prose(text: str) -> str:
+    """A model file's text, in which no HTML begins."""
+    return text.replace("<", "&lt;")
