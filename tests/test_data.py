@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from facegan.config import UsageError
-from facegan.data import DataConfig, Dataset, dataset, open_dataset
+from facegan.data import DataConfig, Dataset, open_dataset, stores
 from facegan.data.dataset import STARTER_PATH
 from facegan.data.source import open_source
 from facegan.labels import label_space
@@ -58,8 +58,10 @@ Open = Callable[..., Dataset]
 def opened(tmp_path: Path) -> Open:
     """Opens a folder or zip at 8 px, with a cache of this test's own."""
 
-    def call(path: Path, *, mirror: bool = True, crop: Any = "center", **options: Any) -> Dataset:
-        config = DataConfig(str(path), crop=crop, mirror=mirror)
+    def call(
+        path: Path, *, mirror: bool = True, crop: Any = "center", cache_limit_gb: float = 20.0, **options: Any
+    ) -> Dataset:
+        config = DataConfig(str(path), crop=crop, mirror=mirror, cache_limit_gb=cache_limit_gb)
         return open_dataset(config, **{"resolution": 8, "cache": tmp_path / "cache"} | options)
 
     return call
@@ -194,7 +196,7 @@ def test_epochs_and_seeds_are_all_shuffled_differently(shared: Dataset) -> None:
 def test_second_open_does_not_decode(folder: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "2.png").write_bytes(BROKEN)
     first = opened(folder, mirror=False)
-    monkeypatch.setattr(dataset, "decode", None)  # any call would fail, and leave no usable picture
+    monkeypatch.setattr(stores, "decode", None)  # any call would fail, and leave no usable picture
     second = opened(folder, mirror=False)
     assert shades(second.pictures(range(5))) == [0, 40, 120, 160, 200]
     assert second.skipped == first.skipped

@@ -87,7 +87,7 @@ def test_changed_labels_are_read_without_decoding_a_picture_again(
     path = zip_of(picture_folder, tmp_path / "z.zip", ["a.png"], extra)
     before = opened(path, tmp_path).labels
     zip_of(picture_folder, path, ["a.png"], {"metadata.jsonl": b'{"file_name": "a.png", "age": 8}'})
-    monkeypatch.setattr("facegan.data.dataset.decode", None)
+    monkeypatch.setattr("facegan.data.stores.decode", None)
     after = opened(path, tmp_path).labels
     assert (before, after) == ([{"age": 7}], [{"age": 8}])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from facegan.cli.options import AsJson, print_result
 from facegan.config import UsageError
-from facegan.terminal import AUTO, batch_size, interruptible, say, seconds, whole_number
+from facegan.terminal import AUTO, batch_size, fail, interruptible, say, seconds, whole_number
 
 PRESET_NAMES = (
     "dcgan-32, dcgan-64, dcgan-128, stylegan-64, stylegan-128, stylegan-ffhq-1024, stylegan-celebahq-1024, "
@@ -66,6 +67,8 @@ def train(
     """Train a model; Ctrl-C saves and stops, --resume goes on exactly."""
     from facegan.config import override
     from facegan.presets import preset as find_preset
+    from facegan.training.distributed import ProcessError
+    from facegan.training.joining import joined
     from facegan.training.loop import train as run_training
     from facegan.training.progress import ProgressReporter
     from facegan.training.run_folder import RunFolder
@@ -81,13 +84,16 @@ def train(
         raise UsageError("--preset is missing: which run? such as --preset dcgan-64")
     run = RunFolder(out).read_config() if resume else find_preset(preset or "").run
     given = {"data.path": data, "data.crop": crop, "init": init, "seed": seed, "device": device}
-    given |= {"precision": precision}
+    given |= {"precision": precision, "track": None if resume else "auto"}
     assignments = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
     run = override(
         run, [*assignments, *(_batch_settings(batch) if batch is not None else []), *(settings or [])]
     )
     try:
-        with ProgressReporter() as reporter, interruptible() as stopped:
+        with ExitStack() as stack:
+            world = stack.enter_context(joined(run.device))
+            stopped = stack.enter_context(interruptible())
+            shows = world.rank == 0
             result = run_training(
                 run,
                 out,
@@ -95,13 +101,19 @@ def train(
                 force=force,
                 stop_after_seconds=limit,
                 stop_requested=stopped,
-                reporter=reporter,
+                reporter=stack.enter_context(ProgressReporter()) if shows else None,
+                world=world,
             )
+    except ProcessError as error:
+        how = f"; what was saved is kept, go on with --out {out} --resume" if RunFolder(out).exists() else ""
+        raise typer.Exit(fail(f"training failed: {error}{how}", 1)) from None
     except OSError as error:
         if RunFolder(out).exists():
             how = f"{error.strerror or error}; what was saved before is kept; once that is solved: "
             raise OSError(error.errno, f"{how}facegan train --out {out} --resume", error.filename) from error
         raise
+    if not shows:
+        return
     if not result.finished:
         say(f"saved; go on with: facegan train --out {out} --resume")
     print_result({"run": str(out), "images_seen": result.images_seen, "finished": result.finished}, as_json)

@@ -15,6 +15,7 @@ from facegan.config import UsageError, parse_json
 from facegan.data.source import Source, reason
 
 Labels = dict[str, Any]
+_Key = tuple[str, str]  # the shard of a label file, the name that it gives a picture
 # (where in the file, name of the picture, its labels or what is wrong with them)
 _Line = tuple[str, str, Labels | str]
 
@@ -29,11 +30,11 @@ def read_labels(source: Source) -> tuple[dict[str, Labels], dict[str, str]]:
     """
     if not source.label_files:
         return _folders_as_classes(source), {}
-    labels: dict[str, Labels] = {}
-    places: dict[str, str] = {}
+    labels: dict[_Key, Labels] = {}
+    places: dict[_Key, str] = {}
     problems: dict[str, str] = {}
     for entry in source.label_files:
-        kind = entry.name.removeprefix(source.root)
+        kind = entry.inner.removeprefix(source.root)
         try:
             text = source.read(entry).decode("utf-8-sig", errors="replace")
         except Exception as error:  # a damaged or encrypted zip can answer with nearly any of them
@@ -42,24 +43,28 @@ def read_labels(source: Source) -> tuple[dict[str, Labels], dict[str, str]]:
             if isinstance(values, str):
                 problems[f"{entry.name}, {place}"] = values
             else:
-                labels.setdefault(name, {}).update(values)
-                places[name] = f"{entry.name}, {place}"
+                labels.setdefault((entry.shard, name), {}).update(values)
+                places[entry.shard, name] = f"{entry.name}, {place}"
     found: dict[str, Labels] = {}
     for picture in source.pictures:
-        name = picture.name.removeprefix(source.root)
-        # a label file may name its pictures without their folders, as CelebA's does
-        known = name if name in labels else name.rsplit("/", 1)[-1]
-        places.pop(known, None)
-        if labels.get(known):
-            found[picture.name] = labels[known]
+        name = picture.inner.removeprefix(source.root)
+        # a label file may name its pictures without their folders, as CelebA's does; what lies beside shards
+        # is for all of them, what lies in one is for its own pictures
+        mine: Labels = {}
+        for shard in dict.fromkeys(("", picture.shard)):
+            known = shard, name if (shard, name) in labels else name.rsplit("/", 1)[-1]
+            places.pop(known, None)
+            mine = mine | labels.get(known, {})
+        if mine:
+            found[picture.name] = mine
         elif labels:
             problems[picture.name] = "has no labels"
-    problems |= {place: f"labels {name!r}, which is not there" for name, place in places.items()}
+    problems |= {place: f"labels {name!r}, which is not there" for (_, name), place in places.items()}
     return found, problems
 
 
 def _folders_as_classes(source: Source) -> dict[str, Labels]:
-    relative = {entry.name: entry.name.removeprefix(source.root) for entry in source.pictures}
+    relative = {entry.name: entry.inner.removeprefix(source.root) for entry in source.pictures}
     classes = {name: path.split("/", 1)[0] for name, path in relative.items() if "/" in path}
     several = len(set(classes.values())) > 1
     return {name: {"class": folder} for name, folder in classes.items()} if several else {}

@@ -1,4 +1,4 @@
-"""Where pictures lie: a folder or a zip file, read the same way.
+"""Where pictures lie: a folder, a zip file, or a folder of zip files (shards), read the same way.
 
 with open_source("faces.zip") as source:
     for entry in source.pictures:
@@ -7,6 +7,7 @@ with open_source("faces.zip") as source:
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -36,13 +37,20 @@ class Entry:
     name: str
     size: int
     stamp: int  # modification time in ns, or the zip's CRC
+    shard: str = ""  # of a file in a folder's zip: the zip's own name with a slash, with which `name` begins
+
+    @property
+    def inner(self) -> str:
+        """The name inside its shard."""
+        return self.name.removeprefix(self.shard)
 
 
 class Source(ABC):
     """The files of a folder or zip, in the order of their names; `read` may be called from threads.
 
     `root` is the one top folder that all pictures share, with its slash, or nothing: names of labels and
-    classes are relative to it. `left_out` holds the pictures that are not read, with the reason.
+    classes are relative to it. Of files in a folder's zips, names inside the zip count. `left_out` holds the
+    pictures that are not read, with the reason.
     """
 
     def __init__(self, path: Path, entries: list[Entry], left_out: dict[str, str]) -> None:
@@ -52,8 +60,8 @@ class Source(ABC):
         for entry in entries:
             if entry.name.lower().endswith(_OTHER_PICTURES):
                 left_out[entry.name] = "only PNG, JPEG and WebP are read; convert it first"
-        self.root = _shared_folder([entry.name for entry in self.pictures])
-        self.label_files = [e for e in entries if e.name.removeprefix(self.root) in LABEL_FILES]
+        self.root = _shared_folder([entry.inner for entry in self.pictures])
+        self.label_files = [e for e in entries if e.inner.removeprefix(self.root) in LABEL_FILES]
         if not self.pictures:
             name, reason = next(iter(left_out.items()), ("", ""))
             example = f"; {on_one_line(name)}: {reason}" if name else ""
@@ -68,10 +76,10 @@ class Source(ABC):
         """
         if entry.size > MAX_FILE_BYTES:
             raise ValueError(f"{entry.size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
-        return self._content(entry.name)
+        return self._content(entry)
 
     @abstractmethod
-    def _content(self, name: str) -> bytes:
+    def _content(self, entry: Entry) -> bytes:
         """The content of one file."""
 
     @abstractmethod
@@ -95,7 +103,10 @@ class Source(ABC):
 
 
 class FolderSource(Source):
-    """All files below a folder, hidden ones left out; links are followed, each folder is read once."""
+    """All files below a folder, hidden ones left out; links are followed, each folder is read once.
+
+    Where no picture lies in it by itself, those in its zips are its own: the shards of one set.
+    """
 
     def __init__(self, path: Path) -> None:
         entries: list[Entry] = []
@@ -104,6 +115,7 @@ class FolderSource(Source):
         def unreadable(error: OSError) -> None:
             left_out[Path(str(error.filename)).relative_to(path).as_posix()] = reason(error)
 
+        zips: list[str] = []
         seen = {_identity(path.stat())}
         for parent, folders, files in os.walk(path, followlinks=True, onerror=unreadable):
             # a folder comes before links to it
@@ -119,7 +131,9 @@ class FolderSource(Source):
                 except OSError as error:
                     left_out[relative] = reason(error)
                     continue
-                if stat.S_ISREG(status.st_mode):
+                if stat.S_ISREG(status.st_mode) and name.lower().endswith(".zip"):
+                    zips.append(relative)
+                elif stat.S_ISREG(status.st_mode):
                     entries.append(Entry(relative, status.st_size, status.st_mtime_ns))
                 elif stat.S_ISDIR(status.st_mode) and _identity(status) in seen:
                     left_out[relative] = "leads to a folder that is read already"
@@ -128,13 +142,44 @@ class FolderSource(Source):
                     folders.append(name)
                 else:  # a pipe would be waited on for ever
                     left_out[relative] = "neither a file nor a folder"
-        super().__init__(path, entries, left_out)
+        self._shards: dict[str, ZipSource] = {}
+        if any(entry.name.lower().endswith(READ_SUFFIXES) for entry in entries):
+            # a zip of the same pictures, perhaps
+            left_out |= dict.fromkeys(
+                zips, "a zip beside pictures; give it alone, or zips a folder of their own"
+            )
+            zips = []
+        try:
+            for name in sorted(zips):
+                entries += self._opened_shard(path, name, left_out)
+            super().__init__(path, entries, left_out)
+        except BaseException:
+            self.close()
+            raise
 
-    def _content(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
+    def _opened_shard(self, path: Path, name: str, left_out: dict[str, str]) -> list[Entry]:
+        """The files of one zip; none of a zip without use, which is left out."""
+        try:
+            shard = ZipSource(path / name)
+        except UsageError as error:
+            left_out[name] = str(error).removeprefix(f"{path / name}: ")
+            return []
+        prefix = f"{name}/"
+        self._shards[prefix] = shard
+        left_out |= {prefix + inner: why for inner, why in shard.left_out.items()}
+        return [
+            Entry(prefix + e.name, e.size, e.stamp, prefix) for e in (*shard.pictures, *shard.label_files)
+        ]
+
+    def _content(self, entry: Entry) -> bytes:
+        if entry.shard:
+            return self._shards[entry.shard]._content(Entry(entry.inner, entry.size, entry.stamp))
+        return (self.path / entry.name).read_bytes()
 
     def close(self) -> None:
-        """Nothing to give up: files are opened one at a time."""
+        """Closes the shards; other files are opened one at a time."""
+        for shard in self._shards.values():
+            shard.close()
 
 
 class ZipSource(Source):
@@ -144,6 +189,8 @@ class ZipSource(Source):
         try:
             self._zip = zipfile.ZipFile(path)
         except Exception as error:  # a damaged directory can end in nearly any of them
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # no fault of this zip: one of more shards than the system opens at once
             raise UsageError(f"{path}: not a usable zip file ({reason(error)})") from None
         self._lock = threading.Lock()
         entries: dict[str, Entry] = {}
@@ -164,9 +211,9 @@ class ZipSource(Source):
             self.close()
             raise
 
-    def _content(self, name: str) -> bytes:
+    def _content(self, entry: Entry) -> bytes:
         # in bites, as a zip may lie about its sizes: zipfile unpacks all of a bite before it counts
-        with self._lock, self._zip.open(name) as file:
+        with self._lock, self._zip.open(entry.name) as file:
             return b"".join(iter(lambda: file.read(_ZIP_BITE), b""))
 
     def close(self) -> None:
@@ -208,6 +255,7 @@ def open_source(path: Path) -> Source:
 
     Raises:
         UsageError: nothing there, neither folder nor zip, or no pictures in it.
+        OSError: more zips in a folder than the system opens at once.
     """
     try:
         path.stat()

@@ -1,0 +1,477 @@
+"""The page about a run: all that the folder holds is on it, escaped, in one file that asks for nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facegan import cli
+from facegan.config import UsageError
+from facegan.growth import Growth
+from facegan.images import Provenance, save
+from facegan.presets import preset
+from facegan.run import Intervals, Run
+from facegan.training.curves import Chart, Series, axis, chart_html, count, log_axis, short, thinned
+from facegan.training.film_strip import FILM_BYTES, film, spread, strip
+from facegan.training.loop import train
+from facegan.training.machine import machine
+from facegan.training.record import nearest_preset, read_record, settings
+from facegan.training.report import write_report
+from facegan.training.report_page import bands, page
+from facegan.training.run_folder import RunFolder
+
+
+class Reader(HTMLParser):
+    """The words of a page, its addresses, and whether its tags close in order."""
+
+    VOID = ("meta", "img", "input", "br", "path", "rect")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == [], f"left open: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [
+            value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "action")
+        ]
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] not in (["script"], ["style"]) and data.strip():
+            self.words.append(" ".join(data.split()))
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+def written(folder: Path, **lines: Iterable[Any]) -> None:
+    """Appends the lines to files of the run folder: objects as JSON, texts as they are."""
+    for name, values in lines.items():
+        with open(folder / f"{name}.jsonl", "a") as file:
+            file.writelines(
+                (value if isinstance(value, str) else json.dumps(value)) + "\n" for value in values
+            )
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, tiny_run_config: Run) -> Path:
+    """A run that has only just begun."""
+    folder = RunFolder(tmp_path / "run")
+    folder.start(tiny_run_config, {"name": "faces", "pictures": 24})
+    return folder.path
+
+
+@pytest.fixture
+def copied(tmp_path: Path, tiny_run: Path) -> Path:
+    """A copy of the tiny run, to be changed."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+
+
+# ---- what is on the page
+
+
+def test_a_page_shows_the_run_s_numbers(tiny_run: Path) -> None:
+    record = read_record(tiny_run)
+    text = Reader(page(record)).text
+    for word in ("tiny", "DCGAN at 8 px", "24 pictures", "96", "finished", "D_real", "G_fake", "images/s"):
+        assert word in text
+    last = record.log[-1]
+    assert f"D_real {short(last['D_real'])}" in text
+
+
+def test_every_setting_is_on_the_page(tiny_run: Path, tiny_run_config: Run) -> None:
+    words = Reader(page(read_record(tiny_run))).words
+    for name in settings(tiny_run_config):
+        assert name.rpartition(".")[2] in words
+
+
+def test_a_run_that_has_only_just_begun_has_a_page(fresh: Path) -> None:
+    text = Reader(page(read_record(fresh))).text
+    assert "No sample grid yet" in text
+    assert "No log line yet" in text
+    assert "24 pictures of faces" in text
+
+
+def test_one_log_line_is_a_curve_of_one_point(fresh: Path) -> None:
+    written(fresh, log=[{"images_seen": 32, "seconds": 1.0, "images_per_second": 32.0, "D_real": 0.7}])
+    assert "D_real 0.7" in Reader(page(read_record(fresh))).text
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"images_seen": 9', "[1]", '{"images_seen": 5, "seconds": NaN}', '{"a": 1}']
+)
+def test_a_damaged_line_is_left_out_and_counted(copied: Path, damage: str) -> None:
+    whole = read_record(copied)
+    written(copied, log=[damage], events=[damage], starts=[damage])
+    record = read_record(copied)
+    assert (record.log, record.events, record.starts) == (whole.log, (), whole.starts)
+    assert record.damaged == {"log.jsonl": 1, "events.jsonl": 1, "starts.jsonl": 1}
+    assert "log.jsonl: 1" in Reader(page(record)).text
+
+
+def test_events_and_skipped_pictures_are_told(copied: Path) -> None:
+    event = {"images_seen": 64, "event": "collapse", "text": "samples look alike"}
+    skipped = [{"file_name": f"{number}.png", "reason": "cut off"} for number in range(45)]
+    written(copied, events=[event], skipped=skipped)
+    html = page(read_record(copied))
+    text = Reader(html).text
+    assert "64 images collapse: samples look alike" in text
+    # on every chart, at 64 of 96 images
+    marks = re.findall(r'class="mark" d="M([\d.]+) 0V300"><title>collapse: samples look alike', html)
+    assert marks == ["666.7"] * html.count('class="chart"')
+    assert "45 left out" in text
+    assert "and 5 more in skipped.jsonl" in text
+
+
+def test_measurements_are_told_with_their_intervals_and_the_best_is_marked(copied: Path) -> None:
+    lines = [
+        {"images_seen": seen, "FD-random": value, "samples": 500, "low": value - 0.25, "high": value + 0.25}
+        for seen, value in ((32, 9.5), (64, 4.5), (96, 6.5))
+    ]
+    written(copied, metrics=lines)
+    html = page(read_record(copied))
+    assert "Best FD-random 4.5 after 64 images" in Reader(html).text
+    (best,) = re.findall(r"<tr class=best>(.*?)</tr>", html)
+    assert Reader(best).words == ["64", "4.50", "4.25 to 4.75", "500"]
+
+
+def test_texts_from_files_are_escaped(tmp_path: Path, fresh: Path) -> None:
+    evil = "<script>alert(1)</script>&\"'"
+    folder = RunFolder(fresh.rename(tmp_path / "a<b>&'c\""))
+    config = folder.read_config()
+    folder.write_config(replace(config, data=replace(config.data, path=evil)))
+    written(
+        folder.path,
+        log=[{"images_seen": 1, "seconds": 1, evil: 0.5}],
+        metrics=[{"images_seen": 1, evil: 2.0, "samples": 1}],
+        events=[{"images_seen": 1, "event": evil, "text": evil}],
+        skipped=[{"file_name": evil, "reason": evil}],
+        starts=[{"images_seen": 0, "at": evil, "data": {"name": evil}, "machine": {evil: evil}}],
+    )
+    reader = Reader(page(read_record(folder.path)))
+    assert reader.tags.count("script") == 1  # the page's own
+    assert reader.text.count(evil) >= 8
+    assert "a<b>&'c\"" in reader.words
+
+
+def test_the_page_asks_for_nothing(copied: Path) -> None:
+    html = page(read_record(copied))
+    addresses = Reader(html).addresses
+    assert addresses
+    assert all(address.startswith("data:image/jpeg;base64,") for address in addresses)
+    assert not re.search(r"https?:|url\(|@import|<link|fetch\(|XMLHttp", html)
+    assert "default-src 'none'" in html
+
+
+# ---- starts
+
+
+def test_a_start_notes_the_data_and_the_machine(tiny_run: Path) -> None:
+    (start,) = read_record(tiny_run).starts
+    assert (start["images_seen"], start["data"]["pictures"]) == (0, 24)
+    assert start["machine"] == machine()
+    assert start["machine"].keys() >= {"processor", "cores", "threads", "torch", "facegan", "python"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", start["at"])
+
+
+def test_a_resume_is_noted_with_what_changed(tmp_path: Path, tiny_run_config: Run) -> None:
+    train(tiny_run_config, tmp_path / "run", stop_requested=lambda: True)
+    (start,) = read_record(tmp_path / "run").starts
+    other = start | {"machine": start["machine"] | {"torch": "2.6.0"}}
+    (tmp_path / "run" / "starts.jsonl").write_text(json.dumps(other) + "\n{cut")
+    train(tiny_run_config, tmp_path / "run", resume=True)
+    record = read_record(tmp_path / "run")
+    assert [line["images_seen"] for line in record.starts] == [0, 16]
+    assert record.damaged == {"starts.jsonl": 1}
+    assert re.search(r"16 images resumed on .* UTC, now with torch", Reader(page(record)).text)
+
+
+def test_a_run_of_an_older_version_has_a_page(copied: Path) -> None:
+    (copied / "starts.jsonl").unlink()
+    assert "did not note its machine" in Reader(page(read_record(copied))).text
+
+
+# ---- settings
+
+
+def test_a_preset_is_nearest_to_itself() -> None:
+    for name in ("dcgan-64", "stylegan-128", "stylegan2-64-tiny", "low-data"):
+        settled = replace(preset(name).run, device="cpu", precision="fp32", compile="no")
+        assert nearest_preset(settled) == (name, {})
+
+
+def test_differences_to_the_nearest_preset_are_the_preset_s_values(fresh: Path) -> None:
+    run = preset("dcgan-64").run
+    run = replace(run, batch=64, micro_batch=64, optimizer=replace(run.optimizer, lr=0.001))
+    assert nearest_preset(run) == ("dcgan-64", {"batch": 128, "optimizer.lr": 0.0002})
+    RunFolder(fresh).write_config(run)
+    text = Reader(page(read_record(fresh))).text
+    assert "The closest preset is dcgan-64 ; its 2 differences are marked" in text
+    assert "lr 0.001 preset: 0.0002" in text
+
+
+def test_a_run_unlike_all_presets_has_no_nearest() -> None:
+    run = preset("stylegan2-config-f").run
+    strange = dict.fromkeys(("r1_gamma", "r2_gamma", "path_length_weight", "path_length_decay"), 0.5)
+    far = replace(run, loss=replace(run.loss, **strange), augment=preset("low-data").run.augment)
+    far = replace(far, intervals=Intervals(1, 2, 3, 4), batch=8, micro_batch=4)
+    assert nearest_preset(far) is None
+
+
+# ---- curves
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 1.0], [0.0, 0.5, 1.0]),
+        ([3.0, 97.0], [0, 50, 100]),
+        ([-0.9, 0.9], [-1.0, -0.5, 0.0, 0.5, 1.0]),
+        ([0.0, 25_600.0], [0, 10_000, 20_000, 30_000]),
+    ],
+)
+def test_ticks_are_round_and_hold_the_values(values: list[float], expected: list[float]) -> None:
+    low, high, ticks = axis(values, from_zero=False)
+    assert ticks == pytest.approx(expected)
+    assert (low, high) == (ticks[0], ticks[-1])
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, -3.0, 1e-12, 1e20])
+def test_a_single_value_has_an_axis_around_it(value: float) -> None:
+    low, high, ticks = axis([value], from_zero=False)
+    assert low < value < high
+    assert len(ticks) < 12
+
+
+def test_a_log_axis_holds_the_values_between_1_2_5_steps() -> None:
+    assert log_axis([3.0, 480.0]) == (2, 500, pytest.approx([2, 5, 10, 20, 50, 100, 200, 500]))
+
+
+def test_many_points_become_means_with_their_extremes() -> None:
+    points = tuple((float(k), float(k % 2)) for k in range(4800))
+    few = thinned(Series("x", points))
+    assert len(few.points) == 240
+    assert few.points[0] == (9.5, 0.5)
+    assert set(few.ranges) == {(0.0, 1.0)}
+
+
+def test_a_point_lies_where_its_numbers_say() -> None:
+    html = chart_html(Chart("t", (Series("s", ((0.0, 0.0), (50.0, 1.0), (100.0, 0.5))),), end=100.0))
+    (path,) = re.findall(r'class="curve c0" d="([^"]*)"', html)
+    assert path == "M0.0 300.0L500.0 0.0L1000.0 150.0"  # of 1000 by 300, from the top
+
+
+def test_a_log_scale_has_equal_steps_for_equal_ratios() -> None:
+    series = Series("FD", ((0.0, 1000.0), (50.0, 100.0), (100.0, 10.0)))
+    html = chart_html(Chart("t", (series,), end=100.0, may_be_log=True))
+    (path,) = re.findall(r'class="curve c0" d="([^"]*)"', html)
+    assert path == "M0.0 0.0L500.0 150.0L1000.0 300.0"
+    assert "log scale" in html
+
+
+def test_a_chart_without_points_is_nothing() -> None:
+    assert chart_html(Chart("t", (Series("s", ()),), end=1.0)) == ""
+
+
+def test_the_pointer_s_data_are_the_curve_s() -> None:
+    reader = re.search(
+        r'data-chart="([^"]*)"', chart_html(Chart("t", (Series('a"<', ((1.0, 0.123456),)),), end=9.0))
+    )
+    assert reader is not None
+    data = json.loads(reader[1].replace("&quot;", '"').replace("&lt;", "<"))
+    assert data == {"end": 9, "series": [{"name": 'a"<', "x": [1], "y": [0.1235]}]}
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0"), (800, "800"), (12_800, "12.8k"), (25_000_000, "25M")])
+def test_counts_are_short(number: float, text: str) -> None:
+    assert count(number) == text
+
+
+def test_bands_are_the_stages_of_growing() -> None:
+    model = preset("stylegan-64").run
+    run = replace(model, growth=Growth(first_resolution=8, stable_images=100, fade_images=50))
+    found = [(band.start, band.end, band.name, band.shaded) for band in bands(run, 400.0)]
+    assert found == [
+        (0, 100, "8 px", False),
+        (100, 150, "", True),
+        (150, 250, "16 px", False),
+        (250, 300, "", True),
+        (300, 400, "32 px", False),
+    ]
+    for images_seen in range(1, 400):  # the stage that growth itself knows
+        stage = run.growth.stage(images_seen, 64) if run.growth else None
+        shaded = any(start < images_seen < end for start, end, _, fades in found if fades)
+        assert stage is not None
+        assert shaded == (stage.alpha < 1.0)
+    assert list(bands(replace(run, growth=None), 400.0)) == []
+
+
+# ---- faces
+
+
+def grids(folder: Path, moments: Iterable[int], side: int = 64) -> list[tuple[int, Path]]:
+    """Grids of 8x8 faces of one grey level each: the number of the face times 4; random pixels on top."""
+    made = []
+    random = np.random.default_rng(0)
+    for moment in moments:
+        grey = np.repeat(np.repeat(np.arange(64).reshape(8, 8) * 4, side // 8, 0), side // 8, 1)
+        noise = random.integers(-2, 3, (side, side, 3))
+        path = folder / f"{moment:09d}.jpg"
+        save(path, (grey[:, :, None] + noise).clip(0, 255).astype(np.uint8), Provenance("m", "0-63", 1.0))
+        made.append((moment, path))
+    return made
+
+
+def pixels_of(address: str) -> np.ndarray:
+    data = base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_frames_are_spread_over_the_run_with_first_and_last() -> None:
+    samples = [(number, Path(str(number))) for number in range(101)]
+    assert [seen for seen, _ in spread(samples, 5)] == [0, 25, 50, 75, 100]
+    assert spread(samples[:3], 5) == samples[:3]
+
+
+def test_frames_are_the_grids_and_keep_saying_what_they_are(tmp_path: Path) -> None:
+    frames, damaged = film(grids(tmp_path, [5, 9]))
+    assert ([frame.images_seen for frame in frames], damaged) == ([5, 9], 0)
+    assert pixels_of(frames[0].address)[4::8, 4::8].mean(axis=2) == pytest.approx(
+        np.arange(64).reshape(8, 8) * 4, abs=6
+    )
+    data = base64.b64decode(frames[0].address.partition(",")[2])
+    assert Image.open(io.BytesIO(data)).getexif()[0x0131] == "facegan"
+
+
+def test_a_grid_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
+    samples = grids(tmp_path, [5, 9])
+    samples[0][1].write_bytes(b"no picture")
+    frames, damaged = film(samples)
+    assert ([frame.images_seen for frame in frames], damaged) == ([9], 1)
+
+
+def test_a_strip_holds_the_same_faces_at_each_moment(tmp_path: Path) -> None:
+    made = strip(grids(tmp_path, [5, 9, 12]), (8, 8))
+    assert made is not None
+    sheet, moments = made
+    assert moments == [5, 9, 12]
+    middles = pixels_of(sheet.address)[40::80, 40::80].mean(axis=2)
+    assert middles == pytest.approx(np.repeat(np.arange(7)[:, None] * 4, 3, axis=1), abs=4)
+
+
+def test_transparent_grids_are_shown_over_white(tmp_path: Path) -> None:
+    path = tmp_path / "000000005.png"
+    Image.new("RGBA", (64, 64), (255, 0, 0, 0)).save(path)
+    (frame,), _ = film([(5, path)])
+    assert (pixels_of(frame.address) > 250).all()
+
+
+@pytest.mark.slow
+def test_a_long_run_of_large_pictures_has_a_page_of_at_most_6_mb(
+    tmp_path: Path, tiny_run_config: Run
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(tiny_run_config)
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (1024, 1024, 3), dtype=np.uint8)  # no picture is harder to pack
+    for moment in range(45):
+        save(folder.samples / f"{moment:09d}.jpg", np.roll(noise, moment, axis=0))
+    line = {"seconds": 1.0, "images_per_second": 88.0, "D_real": 0.51234, "D_fake": 0.6789, "G_fake": 1.2345}
+    written(folder.path, log=[line | {"images_seen": 2560 * k} for k in range(10_000)])
+    frames, _ = film(read_record(folder.path).samples)
+    assert len(frames) == 40
+    assert sum(len(frame.address) for frame in frames) * 3 / 4 <= FILM_BYTES
+    assert len(page(read_record(folder.path))) <= 6_000_000
+
+
+# ---- the command
+
+
+def test_the_command_writes_into_the_run_and_prints_what_it_found(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["report", str(copied), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["report"] == str(copied / "report.html")
+    assert (result["images_seen"], result["finished"], result["best_distance"]) == (96, True, None)
+    assert (copied / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_page_can_be_written_elsewhere(tiny_run: Path, tmp_path: Path) -> None:
+    assert cli.run(["report", str(tiny_run), "--out", str(tmp_path / "new" / "a.html")]) == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.html"]
+
+
+def test_a_folder_without_a_run_is_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["report", str(tmp_path)]) == 2
+    assert "no run here (no run.json)" in capsys.readouterr().err
+
+
+def test_a_damaged_config_is_wrong_use(copied: Path) -> None:
+    (copied / "run.json").write_text("{")
+    with pytest.raises(UsageError, match=r"run\.json: not usable"):
+        write_report(copied)
+    assert not (copied / "report.html").exists()
+
+
+# ---- in a browser
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_browser_shows_the_page_and_asks_for_nothing(
+    tiny_run: Path, tmp_path: Path, width: int, scheme: Any
+) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not Path("/usr/bin/chromium").exists() and "CI" not in os.environ:
+        pytest.skip("no chromium")
+    out = tmp_path / "report.html"
+    write_report(tiny_run, out)
+    words = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-sync"
+    arguments = [f"--{word}" for word in [*words.split(), "disable-component-update"]]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        said: list[str] = []
+        requests: list[str] = []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(out.as_uri())
+        assert tab.title() == "tiny - a facegan run"
+        tab.locator(".area").first.hover()
+        assert "images\nD_real" in (tab.locator(".pointer p").first.text_content() or "")
+        slider = tab.locator(".film input")
+        assert tab.locator(".frame.shown figcaption").text_content() == "96 images"
+        slider.fill("0")
+        assert tab.locator(".frame.shown figcaption").text_content() == "48 images"
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        browser.close()
+    assert said == []
+    assert {url for url in requests if not url.startswith("data:")} == {out.as_uri()}
