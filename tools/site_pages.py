@@ -28,16 +28,17 @@ def on_page_markdown(markdown: str, page: object, config: MkDocsConfig, files: F
 
 
 def relinked(text: str, source: str, pages: dict[str, str]) -> str:
-    """The text with links between files of the repository turned into links between pages."""
+    """The text with links between files of the repository as links between pages, else as their words."""
     here = Path(source).parent
 
     def link(match: re.Match[str]) -> str:
-        target, anchor = match[1], match[2] or ""
+        words, target, anchor = match[1], match[2], match[3] or ""
         if "://" in target:
             return match[0]
         path = (ROOT / here / target).resolve().relative_to(ROOT).as_posix()
+        if path not in pages and not path.startswith("docs/"):
+            return words
         page = pages.get(path, path.removeprefix("docs/"))
-        up = "../" * pages[source].count("/")
-        return f"]({up}{page}{anchor})"
+        return f"[{words}]({'../' * pages[source].count('/')}{page}{anchor})"
 
-    return re.sub(r"\]\(([^)#\s]+)(#[^)]*)?\)", link, text)
+    return re.sub(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)", link, text)
