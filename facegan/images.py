@@ -3,7 +3,7 @@
 decode(bytes) -> fit(image, (64, 64), "center") reading a training picture
 to_float(uint8 NCHW) -> float NCHW              x = u / 127.5 - 1
 to_uint8(float NCHW) -> uint8 NHWC              u = trunc(clamp(127.5 x + 128, 0, 255))
-save(path, image, Provenance(...))              PNG, JPEG or WebP that says what it is
+save(path, image, Provenance(...))              PNG, JPEG or WebP that says what it is; encode: its bytes
 read_provenance(path)                           ... and what a saved picture says
 """
 
@@ -222,15 +222,21 @@ def save(path: str | os.PathLike[str], pixels: Pixels, provenance: Provenance | 
     """
     path = Path(path)
     kind = save_format(path)
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    if kind == "JPEG" and image.mode == "RGBA":
+    if kind == "JPEG" and pixels.shape[2] == 4:
         raise UsageError(f"{path.name}: JPEG has no transparency; use .png or .webp")
+    data = encode(pixels, kind, provenance)
+    write_atomically(path, lambda file: file.write(data), durable=False)
+
+
+def encode(pixels: Pixels, kind: str, provenance: Provenance | None = None) -> bytes:
+    """The bytes of such a file; kind: Pillow's name of the format, one of SAVE_FORMATS' values."""
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     options: dict[str, Any] = {"JPEG": {"quality": 95}, "WEBP": {"quality": 95, "method": 4}}.get(kind, {})
     if provenance is not None:
         options |= _metadata(kind, provenance)
     encoded = io.BytesIO()
     image.save(encoded, kind, **options)
-    write_atomically(path, lambda file: file.write(encoded.getbuffer()), durable=False)
+    return encoded.getvalue()
 
 
 def read_provenance(path: str | os.PathLike[str]) -> Provenance | None:

@@ -89,16 +89,27 @@ class Latents:
         Raises:
             UsageError: another model's shape; psi, cutoff or a label with w, on which they have no effect.
         """
+        self.require_fitting(sampler, psi, cutoff, label)
+        g = sampler.generator
+        if self.w_rows is None:
+            vectors = sampler.label_vectors(self.noise_seeds(numbers), label)
+            return sampler.w(self._rows[list(numbers)], psi, cutoff, vectors)
+        rows = torch.from_numpy(self._rows[list(numbers)].astype(np.float32)).to(g.w_avg.device)
+        return rows if rows.ndim == 3 else rows[:, None].expand(-1, g.num_ws, -1)
+
+    def require_fitting(self, sampler: Sampler, psi: float, cutoff: int | None, label: str) -> None:
+        """Checks that `w` can be made of them by this model, before any work.
+
+        Raises:
+            UsageError: as `w`.
+        """
         g = sampler.generator
         if self.w_rows is None:
             self._require(self._rows.shape[1:] == (g.z_dim,), [g.z_dim])
-            vectors = sampler.label_vectors(self.noise_seeds(numbers), label)
-            return sampler.w(self._rows[list(numbers)], psi, cutoff, vectors)
+            return
         self._require(self._rows.shape[1:] in ((g.num_ws, g.w_dim), (g.w_dim,)), [g.num_ws, g.w_dim])
         if psi != 1 or cutoff is not None or label:
             raise UsageError(f"{self._called} is used as it is: psi, cutoff and label have no effect on it")
-        rows = torch.from_numpy(self._rows[list(numbers)].astype(np.float32)).to(g.w_avg.device)
-        return rows if rows.ndim == 3 else rows[:, None].expand(-1, g.num_ws, -1)
 
     def _require(self, fits: bool, sizes: list[int]) -> None:
         if not fits:

@@ -1,0 +1,1 @@
+"""Faces over HTTP and in a browser."""

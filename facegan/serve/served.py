@@ -1,0 +1,195 @@
+"""A model that is served: loaded once, with all that its answers need.
+
+table = load_models(settings, counters...)      by name, the first is the default
+table.named("dcgan-64").batcher.submit(items)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from facegan import models
+from facegan.config import UsageError, choose, nearest
+from facegan.images import Pixels
+from facegan.latents.direction_file import beside, read
+from facegan.latents.directions import MAX_STRENGTH, Direction, Directions
+from facegan.networks.base import NOISE_MODES
+from facegan.serve.batching import Batcher
+from facegan.serve.settings import Settings
+from facegan.synthesis import MAX_PSI, Sampler
+
+KEPT_DIRECTIONS = 256  # of pca and sefa, whose eigenvectors take their time
+
+
+class UnknownModel(UsageError):
+    """A name that no model here has."""
+
+
+class SharedSampler(Sampler):
+    """A sampler that several threads may use: a network runs for one at a time, whichever model's it is.
+
+    So films and batches take turns. One for all models, as what makes convolutions exact is the process's.
+    """
+
+    _turn = threading.Lock()
+
+    def w(
+        self, z: npt.NDArray[np.float64], psi: float = 1.0, cutoff: int | None = None,
+        label: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """As `Sampler.w`."""
+        with self._turn:
+            return super().w(z, psi, cutoff, label)
+
+    def images(self, w: Tensor, noise: str | list[Tensor] = "const") -> Pixels:
+        """As `Sampler.images`."""
+        with self._turn:
+            return super().images(w, noise)
+
+
+class Served:
+    """One model: its sampler, its queue, its directions, and what it says of itself."""
+
+    def __init__(
+        self, sampler: Sampler, path: Path, settings: Settings, made: Callable[[int, float], None]
+    ) -> None:
+        self.sampler, self.name = sampler, sampler.model.name
+        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.batcher = Batcher(sampler, settings, made)
+        file = beside(path)
+        self._given = read(file, sampler.generator).directions if file.is_file() else {}
+        self._direction_turn = threading.Lock()
+        self._direction = lru_cache(KEPT_DIRECTIONS)(self._found)
+        self._directions: Directions | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What `GET /v1/models` says of it."""
+        g, model = self.sampler.generator, self.sampler.model
+        said = models.describe(model.config, model.card)
+        return {
+            "name": self.name,
+            **said,
+            "description": model.card.description,
+            "sha256": self.digest,
+            "layers": g.num_ws,
+            "z_dim": g.z_dim,
+            "w_dim": g.w_dim,
+            "noise": list(NOISE_MODES) if g.has_noise else ["const"],
+            "directions": {name: list(each.layers) for name, each in self._given.items()},
+        }
+
+    def check(self, *, psi: float, cutoff: int | None = None, noise: str = "const", label: str = "") -> None:
+        """Checks before it waits in a queue what a request asks of this model.
+
+        Raises:
+            UsageError: psi, cutoff, noise or label that it does not know.
+        """
+        if not abs(psi) <= MAX_PSI:
+            raise UsageError(f"psi {psi}: {-MAX_PSI:g} to {MAX_PSI:g}, usually 0.5 to 1")
+        num_ws = self.sampler.generator.num_ws
+        if cutoff is not None and not 0 <= cutoff <= num_ws:
+            raise UsageError(f"cutoff {cutoff}: 0 to {num_ws}, the number of this model's layers")
+        choose("noise", noise, NOISE_MODES)
+        self.require_noise(noise)
+        self.sampler.labels.parse(label)
+
+    def require_noise(self, noise: str) -> None:
+        """Checks that noise other than "const" means something to this model.
+
+        Raises:
+            UsageError: it has none.
+        """
+        if noise != "const" and not self.sampler.generator.has_noise:
+            raise UsageError(f"noise {noise!r}: model {self.name!r} has no noise inputs; leave it out")
+
+    def direction(self, name: str, layers: Sequence[int] | None) -> Direction:
+        """The direction of that name; the first pca or sefa measures w for a while.
+
+        Raises:
+            UsageError: none, or a model without directions.
+        """
+        with self._direction_turn:
+            return self._direction(name, None if layers is None else tuple(layers))
+
+    def _found(self, name: str, layers: tuple[int, ...] | None) -> Direction:
+        if self._directions is None:
+            self._directions = Directions(self.sampler, given=self._given)
+        return self._directions.named(name, layers)
+
+
+def check_strength(name: str, strength: float) -> None:
+    """Checks a strength before it waits in a queue.
+
+    Raises:
+        UsageError: beyond all sense.
+    """
+    if not abs(strength) <= MAX_STRENGTH:
+        raise UsageError(
+            f"strength {strength:g} of {name}: {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}, usually -3 to 3"
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """The models that are served, by name; the first is the default."""
+
+    models: dict[str, Served]
+
+    def named(self, name: str) -> Served:
+        """The model of that name; "" is the default.
+
+        Raises:
+            UnknownModel: none is called so.
+        """
+        if not name:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            has = ", ".join(self.models)
+            raise UnknownModel(f"model {name[:80]!r}: one of {has}{nearest(name, self.models)}")
+        return self.models[name]
+
+    def close(self) -> None:
+        """Makes what waits, and ends the threads."""
+        for each in self.models.values():
+            each.batcher.close()
+
+
+def load_models(
+    settings: Settings, made: Callable[[str, int, float], None] = lambda name, pictures, seconds: None
+) -> Table:
+    """The models of the settings, each ready: it has made one picture.
+
+    made(name, pictures, seconds): called after each batch.
+
+    Raises:
+        UsageError: nothing of that name, damaged, or two of one name.
+    """
+    table = Table({})
+    try:
+        for name in settings.models:
+            path = models.find(name)
+            sampler = SharedSampler(
+                models.load(name),
+                device=settings.device,
+                precision=settings.precision,
+                batch=settings.max_batch,
+            )
+            called = sampler.model.name
+            if called in table.models:
+                raise UsageError(f"--model {name!r}: a model called {called!r} is served already; rename one")
+            sampler.images(sampler.generator.w_avg.expand(1, sampler.generator.num_ws, -1))
+            table.models[called] = Served(sampler, path, settings, partial(made, called))
+    except BaseException:
+        table.close()
+        raise
+    return table
