@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE_FILES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow soak gallery docs lint types clean
+.PHONY: demo test test-slow soak gallery docs web lint types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m facegan demo
@@ -21,6 +21,10 @@ soak: $(VENV)/.installed-dev
 # the pictures of README and docs, from the shipped models
 gallery: $(VENV)/.installed
 	$(BIN)/python tools/make_pictures.py docs/images
+
+# ONNX Runtime Web for `facegan export --format web`, checked, in build/onnxruntime-web
+web: $(VENV)/.installed
+	$(BIN)/python tools/fetch_onnxruntime_web.py
 
 # the site, in build/site
 docs: $(VENV)/.installed-dev

@@ -3,9 +3,10 @@
     write_atomically(path, write)      temporary file -> fsync -> rename -> fsync of the folder
     write_text(path, text)             the same with a text
     append_line(path, text)            for logs: at worst the last line is cut
+    new_folder(out)                    a folder that appears with all that is in it, or not at all
     clear_partial(folder)              what a killed process left half-written
     require_writable(folder, what)     a wrong place is a UsageError before the work begins
-    require_writable_file(path, what)  the same for a file to be
+    require_writable_file(path, what)  the same for a file to be; require_empty(folder, what): for a folder
 
 Errors of the system (disk full, read-only, ...) are OSErrors that name the file that was to be written.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,6 +68,23 @@ def replaced(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out`, which is empty or not there, that takes its place if the block ends well."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}{_PARTIAL}")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+    temporary.mkdir()
+    try:
+        yield temporary
+        with suppress(FileNotFoundError):
+            out.rmdir()
+        temporary.replace(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
 def append_line(path: Path, text: str) -> None:
     """Adds one line at the end.
 
@@ -110,6 +129,17 @@ def require_writable_file(path: Path, what: str) -> None:
         raise UsageError(f"{what} {str(path)!r}: its name is (nearly) longer than {MAX_NAME_BYTES} bytes")
     if path.is_dir():
         raise UsageError(f"{what} {str(path)!r}: a folder; name a file in it")
+
+
+def require_empty(folder: Path, what: str) -> None:
+    """Checks that `folder` is a new or empty one that can be written to.
+
+    Raises:
+        UsageError: it is not; `what` is how the message calls it.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{what} {str(folder)!r}: has files in it; name a new folder")
+    require_writable(folder, what)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from facegan.models import Model
 from facegan.networks.base import NOISE_MODES, exact_convolutions
 from facegan.randomness import Purpose, torch_generator
 from facegan.runtime import choose_device, place, sampling_dtype
+from facegan.runtimes import prepare
 
 MAX_SEED = 2**32 - 1
 MAX_LISTED_SEEDS = 10_000_000  # held in memory, unlike those of a single range
@@ -135,11 +136,16 @@ SEEDS = Seeds()
 
 
 class Sampler:
-    """A model made ready to sample: on a device, in a precision, `batch` pictures at a time."""
+    """A model made ready to sample: on a device, in a precision, `batch` pictures at a time.
+
+    runtime: how the synthesis is run with constant noise (facegan.runtimes); other noise runs eagerly.
+    pictures: about how many will be made, which the runtime "auto" goes by.
+    """
 
     def __init__(
-        self, model: Model, *, device: str = "auto", precision: str = "auto", batch: int = DEFAULT_BATCH
-    ) -> None:
+        self, model: Model, *, device: str = "auto", precision: str = "auto", batch: int = DEFAULT_BATCH,
+        runtime: str = "eager", pictures: int = 0,
+    ) -> None:  # fmt: skip
         if not 1 <= batch <= MAX_BATCH:
             raise UsageError(f"batch {batch}: 1 to {MAX_BATCH:,}")
         self.model = model
@@ -147,6 +153,8 @@ class Sampler:
         self.labels = model.config.labels
         generator = model.generator.requires_grad_(False)
         self.generator = place(generator, choose_device(device), sampling_dtype(precision))
+        self.runtime = runtime
+        self._fast = prepare(self.generator, runtime, batch=batch, pictures=pictures)
 
     def sample(
         self, seeds: Iterable[int], psi: float = 1.0, noise: str = "const", cutoff: int | None = None,
@@ -242,8 +250,17 @@ class Sampler:
             choose("noise", noise, NOISE_MODES)
         if noise != "const" and not self.generator.has_noise:
             warnings.warn(f"noise {noise!r} has no effect: this model has no noise inputs", stacklevel=2)
+        constant = noise == "const" or not self.generator.has_noise
+        if self.runtime in ("compiled", "onnx") and not constant:
+            warnings.warn(
+                f"runtime {self.runtime!r} has no effect with this noise: it runs eagerly", stacklevel=2
+            )
+        w = w.contiguous()  # the same sums for every way to w
         with exact_convolutions():
-            images = self.generator.synthesis(w.contiguous(), noise)  # the same sums for every way to w
+            if self._fast is not None and constant:
+                images = self._fast(w)
+            else:
+                images = self.generator.synthesis(w, noise)
         if not images.isfinite().all():
             raise UsageError(f"model {self.model.name!r}: its pictures are not finite numbers; it is damaged")
         return to_uint8(images)

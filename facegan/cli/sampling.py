@@ -61,6 +61,9 @@ def generate(
     as_grid: Annotated[bool, typer.Option("--grid", help="One grid.png instead of single pictures.")] = False,
     file_format: Annotated[str, typer.Option("--format", help="png, jpg or webp.")] = "png",
     batch: Batch = 32,
+    runtime: Annotated[
+        str, typer.Option(help="auto, eager, compiled or onnx: auto looks for the fastest in long runs.")
+    ] = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: AsJson = False,
@@ -80,7 +83,8 @@ def generate(
     start, chosen, text, truncation = given_start(seeds, "0-15", latents, psi)
     if like is not None:
         start = Near(like, DEFAULT_RADIUS if radius is None else radius)
-    sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
+    how_to_run: dict[str, Any] = {"device": device, "precision": precision, "runtime": runtime}
+    sampler = Sampler(models.load(model), batch=batch, pictures=len(chosen), **how_to_run)
     if not as_grid and not isinstance(chosen, range):
         chosen = list(each_once(chosen))
     if save_latents is not None:

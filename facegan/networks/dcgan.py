@@ -217,7 +217,9 @@ class DCGANGenerator(Generator):
 
     def centre(self, label: Tensor | None = None) -> Tensor:
         """0 for z, and the label as it is [N, 1, w_dim]."""
-        return self.w_avg if label is None else self.mapping(label.new_zeros(len(label), self.z_dim), label)
+        return (
+            self.w_avg if label is None else self.mapping(label.new_zeros(label.shape[0], self.z_dim), label)
+        )
 
     def synthesis(
         self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: Stage | None = None
