@@ -22,9 +22,9 @@ from facegan.config import override
 from facegan.data import Dataset
 from facegan.presets import PRESETS, preset
 from facegan.run import Run
-from facegan.training.loop import train_step
 from facegan.training.memory import step_need
 from facegan.training.state import new_state, settled
+from facegan.training.step import train_step
 
 MIB = 2**20
 

@@ -16,7 +16,8 @@ from facegan.networks.dcgan import DCGANConfig
 from facegan.presets import preset
 from facegan.run import Intervals, Run
 from facegan.synthesis import Sampler
-from facegan.training.loop import Reporter, Result, train
+from facegan.training.loop import Result, train
+from facegan.training.reporter import Reporter
 from facegan.training.run_folder import RunFolder
 
 T = TypeVar("T")

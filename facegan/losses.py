@@ -227,7 +227,7 @@ class StyleGAN2Loss(NonSaturating):
     batch `path_length_shrink` times smaller.
 
     Differs: D comes before G, and both use the same fakes, which saves a pass of G; path lengths are of
-    unmixed styles; a gradient that is not finite ends the run instead of becoming 0 or 1e5.
+    unmixed styles; a gradient that is not finite sends the run back instead of becoming 0 or 1e5.
     """
 
     name: Literal["stylegan2"] = "stylegan2"  # type: ignore[assignment]  # it is another member of the union

@@ -1,6 +1,7 @@
 """Stateless randomness: every draw is a function of (seed, index, purpose), so resuming needs no state.
 
-The index is the position on the one clock, images seen (the first image of a batch), or an epoch.
+The index is the position on the one clock, images seen (the first image of a batch), or an epoch. `retry`
+counts how often training went back to try again: with the same numbers the same would come again.
 Never the rank of a process: one process and several draw the same numbers.
 torch is imported only where it is needed: the workers that draw people do without.
 """
@@ -40,19 +41,20 @@ def numpy_generator(seed: int, index: int, purpose: Purpose) -> np.random.Genera
     return np.random.default_rng(np.random.SeedSequence([seed, index, int(purpose)]))
 
 
-def torch_seed(seed: int, index: int, purpose: Purpose) -> int:
+def torch_seed(seed: int, index: int, purpose: Purpose, retry: int = 0) -> int:
     """A 63-bit seed for torch's generators, a function of the key alone."""
-    state = np.random.SeedSequence([seed, index, int(purpose)]).generate_state(1, np.uint64)
+    key = [seed, index, int(purpose), *([retry] if retry else [])]
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return int(state[0]) & (2**63 - 1)
 
 
 def torch_generator(
-    seed: int, index: int, purpose: Purpose, device: torch.device | str = "cpu"
+    seed: int, index: int, purpose: Purpose, device: torch.device | str = "cpu", retry: int = 0
 ) -> torch.Generator:
     """torch's generator for this key, on the device where the numbers are needed."""
     import torch
 
-    return torch.Generator(device).manual_seed(torch_seed(seed, index, purpose))
+    return torch.Generator(device).manual_seed(torch_seed(seed, index, purpose, retry))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ MIN_SAMPLES = 100  # of which a distance can say anything
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Compile = Literal["auto", "yes", "no"]
+Track = Literal["auto", "no", "tensorboard", "wandb"]
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,18 @@ class Measure:
     every_images: int = 0  # 0: never
     features: Literal["efficientnet", "fid", "clean-fid", "dinov2", "random", "pixels"] = "efficientnet"
     samples: int = 2_000
+    stop_after_plateau_images: int = 0  # the run ends when the best distance is so old; 0: never
 
     def __post_init__(self) -> None:
         if self.every_images < 0:
             raise UsageError(f"measure.every_images {self.every_images}: 0 (never) or more")
         if not MIN_SAMPLES <= self.samples <= 100_000:
             raise UsageError(f"measure.samples {self.samples}: {MIN_SAMPLES} to 100,000")
+        if self.stop_after_plateau_images < 0 or (self.stop_after_plateau_images and not self.every_images):
+            raise UsageError(
+                f"measure.stop_after_plateau_images {self.stop_after_plateau_images}: 0 (never) or more, and "
+                "only with measure.every_images"
+            )
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,7 @@ class Run:
     device: Device = "auto"
     precision: Precision = "auto"
     compile: Compile = "auto"  # the networks, by torch.compile; auto: on CUDA
+    track: Track = "no"  # where the log goes as well; auto: TensorBoard where it is installed
 
     def __post_init__(self) -> None:
         if self.micro_batch < 0 or self.batch < 1:

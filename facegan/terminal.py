@@ -154,7 +154,8 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[what], completed=done)
 
         yield advance
-    say("seconds: " + ", ".join(f"{what} {passed:.1f}" for what, passed in taken.items()))
+    if taken:
+        say("seconds: " + ", ".join(f"{what} {passed:.1f}" for what, passed in taken.items()))
 
 
 @contextmanager

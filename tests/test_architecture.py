@@ -16,14 +16,14 @@ REPOSITORY = ROOT.parent
 
 # The order in which data flows: a module imports from its own rank or a lower one, and never in a circle.
 RANKS = {
-    "card": 0, "config": 0, "files": 0, "tensor_file": 0, "images": 0, "labels": 0, "layers": 0, "people": 0,
-    "randomness": 0, "video": 0,
+    "card": 0, "config": 0, "download": 0, "files": 0, "known": 0, "tensor_file": 0, "images": 0, "labels": 0,
+    "layers": 0, "people": 0, "randomness": 0, "video": 0,
     "augment": 1, "growth": 1, "networks": 1, "losses": 1, "data": 1, "perception": 1,
-    "checkpoint": 2, "models": 2, "presets": 2, "run": 2,
-    "runtime": 3, "synthesis": 3,
-    "animation": 4, "interop": 4, "latents": 4, "mixing": 4, "output": 4, "metrics": 4,
+    "checkpoint": 2, "hub": 2, "models": 2, "presets": 2, "run": 2,
+    "graphs": 3, "runtime": 3, "runtimes": 3, "synthesis": 3,
+    "animation": 4, "interop": 4, "latents": 4, "mixing": 4, "output": 4, "metrics": 4, "publishing": 4,
     "training": 5,
-    "demo": 6, "terminal": 6,
+    "demo": 6, "serve": 6, "terminal": 6,
     "cli": 7, "__main__": 8,
 }  # fmt: skip
 ARCHITECTURES = {"networks.dcgan", "networks.stylegan", "networks.stylegan2"}

@@ -27,9 +27,11 @@ WORDS = {
         "--out", "--preset", "--data", "--set", "--crop", "--init", "--resume", "--force", "--batch",
         "--stop-after", "--seed", "--device", "--precision", "--json",
     },
+    "report": {"run", "--out", "--json"},
     "generate": {
         "--seeds", "--out", "--model", "--psi", "--cutoff", "--noise", "--label", "--like", "--radius",
-        "--latents", "--save-latents", "--grid", "--format", "--batch", "--device", "--precision", "--json",
+        "--latents", "--save-latents", "--grid", "--format", "--batch", "--runtime", "--device",
+        "--precision", "--json",
     },
     "mix": {
         "--model", "--rows", "--cols", "--styles", "--figure", "--psi", "--cutoff", "--noise", "--label",
@@ -49,7 +51,15 @@ WORDS = {
         "--pictures", "--resolution", "--crop", "--batch", "--device", "--precision", "--write", "--json",
     },
     "import": {"source", "--out", "--data", "--licence", "--json"},
+    "export": {"--out", "--format", "--model", "--start", "--half", "--json"},
     "models": {"--json"},
+    "studio": {"--model", "--port", "--host", "--gallery", "--runs", "--device"},
+    "serve": {
+        "--model", "--port", "--host", "--api-keys", "--allow-origin", "--set", "--device", "--precision",
+    },
+    "push": {
+        "name", "--model", "--licence", "--data", "--private", "--message", "--dry-run", "--json",
+    },
     "people": {"out", "--count", "--resolution", "--seed", "--workers", "--format", "--json"},
 }  # fmt: skip
 
@@ -106,7 +116,7 @@ def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["frob"], "no command 'frob': one of demo, train, generate, mix, animate, edit, "),
+        (["frob"], "no command 'frob': one of demo, train, report, generate, mix, animate, "),
         (["genrate"], "did you mean 'generate'"),
         (["--verson"], "did you mean '--version'"),
         (["generate", "--sedes", "3"], "--seeds"),

@@ -34,9 +34,10 @@ from facegan.synthesis import Sampler, latent
 from facegan.training.batch import TrainingBatch
 from facegan.training.ema import calibrated
 from facegan.training.labels import labelled as labelled_run
-from facegan.training.loop import train, train_step
+from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import new_state
+from facegan.training.step import train_step
 from facegan.video import write_film
 
 ALWAYS = Ada(p_start=0.8, interval=2, full_images=1000, image_filter=1.0, noise=1.0, cutout=1.0)

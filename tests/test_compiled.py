@@ -20,9 +20,10 @@ from facegan.labels import Attribute, LabelSpace
 from facegan.run import Run
 from facegan.training import compiled
 from facegan.training.compiled import Mismatch, compiled_forms, require_equal
-from facegan.training.loop import train, train_step
+from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import Forms, TrainState, new_state, settled
+from facegan.training.step import train_step
 
 
 @pytest.fixture

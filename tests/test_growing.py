@@ -28,9 +28,10 @@ from facegan.synthesis import Sampler
 from facegan.training import state as state_module
 from facegan.training.batch import TrainingBatch
 from facegan.training.growing import model_at, reals_at, run_at, stage_of
-from facegan.training.loop import _adapted, train, train_step
+from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import new_state, settled
+from facegan.training.step import adapted, train_step
 from facegan.training.transfer import Weights, transfer, weights_of
 
 # 4 px for 16 images, 8 px fades in for 16, is stable for 16, 16 px fades in for 16
@@ -244,7 +245,7 @@ def test_ada_s_signs_are_a_mean_also_where_the_batch_changes(run: Run, dataset: 
     run = replace(run, augment=ada, growth=Growth(4, 24, 0, batches=(8, 4)), total_images=96)
     state = new_state(run)
     while state.images_seen < 96:
-        _adapted(state, run_at(run, stage_of(run, state.images_seen)), [torch.tensor(0.5)])
+        adapted(state, run_at(run, stage_of(run, state.images_seen)), torch.tensor(0.5))
         state.images_seen += 8 if state.images_seen < 24 else 4
         assert float(state.memory["augment_signs"]) <= 0.5 * float(state.memory["augment_steps"]) + 1e-6
     turns = [16 / 1000] * ((96 - 24) // 16 + 1)

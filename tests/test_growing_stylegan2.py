@@ -23,8 +23,9 @@ from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, 
 from facegan.run import Adam, Intervals, Run
 from facegan.synthesis import Sampler
 from facegan.training.growing import model_at, reals_at, so_far
-from facegan.training.loop import train, train_step
+from facegan.training.loop import train
 from facegan.training.state import new_state
+from facegan.training.step import train_step
 from facegan.training.transfer import transfer, weights_of
 
 MODEL = StyleGAN2Config(

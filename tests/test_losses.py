@@ -193,8 +193,8 @@ def test_each_loss_learns_a_toy_distribution(loss: AdversarialLoss) -> None:
 
 def test_a_tiny_run_trains_a_step_with_every_loss(tiny_run_config: Run) -> None:
     from facegan.data import open_dataset
-    from facegan.training.loop import train_step
     from facegan.training.state import new_state
+    from facegan.training.step import train_step
 
     for loss in LOSSES:
         run = replace(tiny_run_config, model=replace(tiny_run_config.model, d_norm="layer"), loss=loss)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from facegan.cli import app
 from facegan.config import UsageError, override
 from facegan.data import Dataset, open_dataset
+from facegan.losses import Phase
 from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.run import Run
 from facegan.training import loop, memory
@@ -85,8 +86,8 @@ class OneTerm:
 
     mixing = 0.0
 
-    def phases(self) -> list[loop.Phase]:
-        return [loop.Phase("D", lambda batch: {"logit": batch.logits(batch.real, "real")})]
+    def phases(self) -> list[Phase]:
+        return [Phase("D", lambda batch: {"logit": batch.logits(batch.real, "real")})]
 
 
 def test_training_writes_what_was_chosen(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from facegan.data import open_dataset
 from facegan.run import Run
-from facegan.training.loop import Tick
 from facegan.training.progress import ProgressReporter
+from facegan.training.reporter import Tick
 
 
 def shown(run: Run, *, terminal: bool, stop_after_seconds: float = math.inf) -> str:

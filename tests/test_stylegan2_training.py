@@ -19,8 +19,8 @@ from facegan.losses import Kind, StyleGAN2Loss, lazy_interval, path_lengths, squ
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 from facegan.run import Adam, Run
 from facegan.training.batch import TrainingBatch, rows
-from facegan.training.loop import train_step
 from facegan.training.state import TrainState, new_state
+from facegan.training.step import train_step
 
 
 @dataclass

@@ -15,10 +15,11 @@ from torch import Tensor
 from facegan import checkpoint
 from facegan.config import UsageError
 from facegan.run import Run
-from facegan.training.loop import train, train_step
+from facegan.training.loop import train
 from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state
+from facegan.training.step import train_step
 
 
 def newest(folder: Path) -> checkpoint.Parts:
@@ -71,7 +72,7 @@ def test_a_weight_that_is_not_finite_is_not_saved(
             next(state.networks[player].parameters())[0] = torch.inf  # type: ignore[index]
         return means
 
-    monkeypatch.setattr("facegan.training.loop.train_step", bad_step)
+    monkeypatch.setattr("facegan.training.stretch.train_step", bad_step)
     with pytest.raises(FloatingPointError, match=f"a weight of {player} is not finite after 16 images"):
         train(tiny_run_config, tmp_path / "run", stop_after_seconds=0.0)
     assert checkpoint.checkpoints(tmp_path / "run" / "checkpoints") == []

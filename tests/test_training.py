@@ -22,9 +22,11 @@ from facegan.losses import Phase
 from facegan.randomness import Purpose, torch_generator
 from facegan.run import Run
 from facegan.training.batch import TrainingBatch
-from facegan.training.loop import Tick, train, train_step
+from facegan.training.loop import train
+from facegan.training.reporter import Tick
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state
+from facegan.training.step import train_step
 
 PARTS = ["D", "G", "G_ema", "images_seen", "log", "memory", "optimizer_D", "optimizer_G"]
 

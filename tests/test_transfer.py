@@ -21,9 +21,10 @@ from facegan.labels import Attribute, LabelSpace
 from facegan.models import read_tensors
 from facegan.run import Run
 from facegan.synthesis import Sampler
-from facegan.training.loop import train, train_step
+from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import new_state
+from facegan.training.step import train_step
 from facegan.training.transfer import Weights, transfer, weights_of
 
 

@@ -13,11 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from facegan.cli.animating import animate
+from facegan.cli.browsing import studio
 from facegan.cli.drawing import people
 from facegan.cli.editing import edit
+from facegan.cli.exporting import export
 from facegan.cli.importing import import_
 from facegan.cli.measuring import evaluate, models
+from facegan.cli.publishing import push
+from facegan.cli.reporting import report
 from facegan.cli.sampling import generate, mix
+from facegan.cli.serving import serve
 from facegan.cli.training import demo, train
 from facegan.config import UsageError
 from facegan.terminal import WRONG_PLACE, fail, is_out_of_memory, parse_message, say
@@ -30,7 +35,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # as the help text lists them
-for command in (demo, train, generate, mix, animate, edit, evaluate, import_, models, people):
+for command in (
+    demo,
+    train,
+    report,
+    generate,
+    mix,
+    animate,
+    edit,
+    evaluate,
+    import_,
+    export,
+    push,
+    studio,
+    serve,
+    models,
+    people,
+):
     app.command(command.__name__.rstrip("_"))(command)
 
 # click's base class of parsing errors, found through typer: some versions bring their own copy of click

@@ -27,25 +27,37 @@ class TrainingBatch:
 
     With `keep_fake` G's images are made once, with their graph, for all phases of the step. Without it (the
     graphs of several micro-batches would pile up) every phase makes the same ones again, D's without a graph.
+    None: where the batch has one part.
     """
 
-    def __init__(self, state: TrainState, run: Run, dataset: Dataset, first: int, part: int = 0) -> None:
-        self._state, self._seed, self._first, self._part = state, run.seed, first, part
+    def __init__(
+        self,
+        state: TrainState,
+        run: Run,
+        dataset: Dataset,
+        first: int,
+        part: int = 0,
+        *,
+        keep_fake: bool | None = None,
+    ) -> None:
+        self._state, self._first, self._part = state, first, part
+        self._seed, self._retry = run.seed, state.retry
         self._of, self._rows, self._base = run.batch, rows(run, part), run.model.base
         numbers = dataset.stream(first, run.batch, run.seed)[self._rows.numpy()]
         pixels = dataset.pictures(numbers).to(state.device)
+        dataset.ahead(first + run.batch, run.batch, run.seed, self._rows)
         self._stage = state.stage
         real = reals_at(to_float(pixels), state.stage, run.model)
         self.real = real.contiguous(memory_format=torch.channels_last)
         self._labels: dict[Kind, Tensor | None] = {"real": None, "fake": None}
         if run.model.labels.dim:
-            random = torch_generator(run.seed, first, Purpose.LABEL)  # on the CPU, where labels are
+            random = self._generator(Purpose.LABEL, "cpu")  # where labels are
             drawn = torch.randint(len(dataset.names), [run.batch], generator=random)
             self._all_fake_labels = dataset.label_vectors(run.model.labels, drawn).to(state.device)
             self._labels["real"] = dataset.label_vectors(run.model.labels, numbers).to(state.device)
             self._labels["fake"] = self._mine(self._all_fake_labels)
         self.player: Player = "D"  # whose phase it is
-        self._keep_fake = run.micro_batch == run.batch
+        self._keep_fake = run.micro_batch == run.batch if keep_fake is None else keep_fake
         self._mixing = run.loss.mixing
         self._augment, self._draws = run.augment, _Draws(self)
         self.sign: Tensor | None = None  # the mean sign of D's logits of the reals
@@ -78,7 +90,7 @@ class TrainingBatch:
         layers = self._layers()
         if self._mixing <= 0 or layers < 2:
             return w
-        random = torch_generator(self._seed, self._first, Purpose.CUTOFF)  # on the CPU: it decides on shapes
+        random = self._generator(Purpose.CUTOFF, "cpu")  # it decides on shapes
         is_mixed = float(torch.rand((), generator=random)) < self._mixing
         cutoff = int(torch.randint(1, layers, (), generator=random))
         if not is_mixed:
@@ -102,7 +114,10 @@ class TrainingBatch:
     def _random(self, purpose: Purpose) -> dict[str, Any]:
         """torch.randn's keywords: this batch's generator for a purpose, and the device."""
         device = self._state.device
-        return {"generator": torch_generator(self._seed, self._first, purpose, device), "device": device}
+        return {"generator": self._generator(purpose, device), "device": device}
+
+    def _generator(self, purpose: Purpose, device: torch.device | str) -> torch.Generator:
+        return torch_generator(self._seed, self._first, purpose, device, self._retry)
 
     def _mine(self, drawn: Tensor) -> Tensor:
         """This part of what was drawn for the whole batch."""

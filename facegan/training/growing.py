@@ -63,12 +63,13 @@ def enter(state: TrainState, run: Run, stage: Stage | None) -> None:
     if _network(before) != _network(stage) and state.images_seen:
         for optimizer in state.optimizers.values():
             optimizer.state.clear()
+    if stage is not None or state.retry:
+        for player, optimizer in state.optimizers.items():
+            optimizer.param_groups[0]["lr"] = run.optimizer.lr * adam_share(run, player) * 0.5**state.retry
     if stage is None:
         for name in ("stage_resolution", "stage_alpha"):
             state.memory.pop(name, None)
         return
-    for player, optimizer in state.optimizers.items():
-        optimizer.param_groups[0]["lr"] = run.optimizer.lr * adam_share(run, player)
     state.memory["stage_resolution"] = torch.tensor(float(stage.resolution))
     state.memory["stage_alpha"] = torch.tensor(stage.alpha, dtype=torch.float64)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from facegan.config import UsageError
 from facegan.data import Dataset
 from facegan.networks.dcgan import DCGANConfig
 from facegan.run import Run
@@ -22,17 +23,32 @@ SHARE = 0.8  # of the free memory is taken
 BACKWARD = 1.5  # a step's peak over what autograd keeps for it, with room (benchmarks/README.md)
 
 
-def fitted(run: Run, dataset: Dataset, warn: Callable[[str], None], free_bytes: int | None = None) -> Run:
+def fitted(
+    run: Run,
+    dataset: Dataset,
+    warn: Callable[[str], None],
+    free_bytes: int | None = None,
+    *,
+    processes: int = 1,
+    neighbours: int = 1,
+) -> Run:
     """The run, its micro_batch chosen if that is 0: the largest part of the batch that fits, or one group.
 
     free_bytes: of the run's device; None asks it. warn says where the choice changes what is learnt, or where
     even the smallest part seems too large.
+    processes: that share the parts; neighbours: of them on this machine, who share its memory.
+
+    Raises:
+        UsageError: the batch cannot be shared by so many processes.
     """
     if run.micro_batch:
         return run
-    sizes = micro_batches(run)
+    sizes = micro_batches(run, processes)
+    if not sizes:
+        raise UsageError(f"{processes} processes cannot share a batch of {run.batch}; use a multiple of them")
     if free_bytes is None:
-        free_bytes = free_memory(choose_device(run.device))
+        device = choose_device(run.device)
+        free_bytes = free_memory(device) // (1 if device.type == "cuda" else neighbours)
     need = step_need(run, new_state(replace(run, micro_batch=sizes[-1])), dataset)
     fitting = [size for size in sizes if need.bytes(size) <= SHARE * free_bytes]
     chosen = max(fitting, default=sizes[-1])
@@ -46,10 +62,14 @@ def fitted(run: Run, dataset: Dataset, warn: Callable[[str], None], free_bytes: 
     return replace(run, micro_batch=chosen)
 
 
-def micro_batches(run: Run) -> list[int]:
-    """The parts that the batch can be taken in, the largest first: whole groups of minibatch std."""
+def micro_batches(run: Run, processes: int = 1) -> list[int]:
+    """The parts that the batch can be taken in, the largest first: whole groups of minibatch std.
+
+    With several processes, each gets as many parts as the others.
+    """
     group = min(getattr(run.model, "minibatch_std_group", 1), run.batch)
-    return [size for size in range(run.batch, group - 1, -1) if run.batch % size == 0 and size % group == 0]
+    sizes = [size for size in range(run.batch, group - 1, -1) if run.batch % size == 0 and size % group == 0]
+    return [size for size in sizes if run.batch // size % processes == 0]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from facegan.card import Evaluation
 from facegan.data import Dataset
 from facegan.run import Run
-from facegan.training.loop import Tick
+from facegan.training.reporter import Tick
 
 _SPEED_WINDOW_SECONDS = 30.0
 

@@ -8,7 +8,10 @@ samples/*.jpg          grids of the EMA generator at fixed seeds
 losses.png             the loss curves
 checkpoints/*.pt       everything a resume needs
 transfer.json          what a run with init took of the other model, and what is fresh
+events.jsonl           a line each time that something was amiss: images_seen, event, text
+events/*.json          what a batch was made of that gave something not finite
 skipped.jsonl          the pictures that were left out, with the reason; missing where there are none
+starts.jsonl           a line each time that training began or went on: images_seen, at, the data, the machine
 model.safetensors      the newest EMA generator
 """
 
@@ -20,6 +23,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +32,11 @@ from filelock import FileLock, Timeout
 from facegan import checkpoint
 from facegan.checkpoint import Parts
 from facegan.config import UsageError, differences, from_json, parse_json, to_json
-from facegan.files import append_line, clear_partial, write_text
+from facegan.files import append_line, clear_partial, write_atomically, write_text
 from facegan.images import Pixels, Provenance, save
 from facegan.models import RUN_MODEL
 from facegan.run import Run
+from facegan.training.machine import machine
 
 KEEP_NEWEST = 2
 LOSSES = "losses.png"
@@ -49,17 +54,30 @@ class RunFolder:
         self.model_path = path / RUN_MODEL
         self.best_path = path / "best.safetensors"
         self.losses_path = path / LOSSES
+        self.events_path = path / "events.jsonl"
+        self.starts_path = path / "starts.jsonl"
         self._config_path = path / "run.json"
 
     def exists(self) -> bool:
         """Whether a run is here."""
         return self._config_path.is_file()
 
-    def start(self, run: Run) -> None:
-        """Makes the folder and writes run.json."""
+    def start(self, run: Run, data: dict[str, Any] | None = None, images_seen: int = 0) -> None:
+        """Makes the folder and writes run.json; notes when and on what it began or went on.
+
+        data: what is known of the data set.
+        """
         self.samples.mkdir(parents=True, exist_ok=True)
         self.checkpoints.mkdir(exist_ok=True)
         self.write_config(run)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"images_seen": images_seen, "at": at, "data": data or {}, "machine": machine()}
+        before = self.starts_path.read_bytes() if self.starts_path.exists() else b""
+        if before and not before.endswith(b"\n"):  # cut off by a crash
+            before += b"\n"
+        write_atomically(
+            self.starts_path, lambda file: file.write(before + json.dumps(line).encode() + b"\n")
+        )
 
     def write_config(self, run: Run) -> None:
         """Writes run.json."""
@@ -123,19 +141,27 @@ class RunFolder:
                 f"{self.path}: --resume with another config ({'; '.join(changed)}); --force accepts it"
             )
 
-    def resumed(self, run: Run, images_seen: int) -> None:
+    def resumed(self, run: Run, images_seen: int, data: dict[str, Any] | None = None) -> None:
         """Takes a resumed run's config; drops what came after its checkpoint, and what a crash left."""
-        self.start(run)
-        for path, lines in ((self.log_path, self.read_log()), (self.metrics_path, self.read_metrics())):
+        self.start(run, data, images_seen)
+        self.forget_after(images_seen)
+        checkpoint.prune(self.checkpoints, KEEP_NEWEST, run.intervals.keep_checkpoint_images)
+        for folder in (self.path, self.checkpoints, self.samples):
+            clear_partial(folder)
+
+    def forget_after(self, images_seen: int) -> None:
+        """Drops what was logged and saved after this point of the clock, from which training goes on."""
+        for path, lines in (
+            (self.log_path, self.read_log()),
+            (self.metrics_path, self.read_metrics()),
+            (self.events_path, _read_lines(self.events_path, {"images_seen"})),
+        ):
             kept = "".join(json.dumps(line) + "\n" for line in lines if line["images_seen"] <= images_seen)
             if path.exists():
                 write_text(path, kept)
         for path in checkpoint.checkpoints(self.checkpoints):
             if int(path.stem) > images_seen:  # damaged, or the resume would be from it
                 path.unlink()
-        checkpoint.prune(self.checkpoints, KEEP_NEWEST, run.intervals.keep_checkpoint_images)
-        for folder in (self.path, self.checkpoints, self.samples):
-            clear_partial(folder)
 
     def write_transfer(self, taken: dict[str, Any]) -> Path:
         """Writes what came of a transfer, and returns where."""
@@ -207,6 +233,17 @@ class RunFolder:
         """The lines of log.jsonl; one that was cut off by a crash, or holds no numbers, is left out."""
         return _read_lines(self.log_path, {"images_seen", "seconds"})
 
+    def append_event(self, images_seen: int, event: str, text: str) -> None:
+        """Adds one line to events.jsonl."""
+        append_line(self.events_path, json.dumps({"images_seen": images_seen, "event": event, "text": text}))
+
+    def write_bad_batch(self, batch: dict[str, Any]) -> Path:
+        """Writes what is needed to take the step again that gave something not finite; returns where."""
+        path = self.path / "events" / f"{batch['images_seen']:09d}.json"
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, json.dumps(batch, indent=2) + "\n")
+        return path
+
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Adds one line to metrics.jsonl."""
         append_line(self.metrics_path, json.dumps(line))
@@ -239,5 +276,6 @@ def _read_lines(path: Path, needed: set[str]) -> list[dict[str, Any]]:
 
 
 def _all_numbers(line: dict[str, Any]) -> bool:
-    """Whether every value is a number that float32 could hold."""
-    return all(isinstance(value, (int, float)) and abs(value) < 1e38 for value in line.values())
+    """Whether every value is a number that float32 could hold, but for an event's words."""
+    numbers = [value for name, value in line.items() if name not in ("event", "text")]
+    return all(isinstance(value, (int, float)) and abs(value) < 1e38 for value in numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,10 @@ class TrainState:
     log_steps: int = 0
     compiled: Forms | None = None  # of both networks; no part of a checkpoint
     stage: Stage | None = None  # of the step that is being taken, where the networks grow
+    retry: int = 0  # how often the run went back to a checkpoint; part of its memory
+    bad_at: Tensor = field(
+        default_factory=lambda: torch.tensor(math.inf)
+    )  # the first batch of a bad gradient
 
     @property
     def augment_p(self) -> Tensor:
@@ -83,10 +88,11 @@ class TrainState:
             f"optimizer_{player}": optimizer.state_dict() for player, optimizer in self.optimizers.items()
         }
         log = {"sums": dict(self.log_sums), "steps": self.log_steps}
+        retry = {"retry": torch.tensor(float(self.retry))} if self.retry else {}
         return parts | {
             "G_ema": self.average.state_dict(),
             "images_seen": self.images_seen,
-            "memory": dict(self.memory),
+            "memory": self.memory | retry,
             "log": log,
         }
 
@@ -112,6 +118,7 @@ class TrainState:
                 raise ValueError("the log's sums are not numbers")
             self.images_seen, self.log_steps = images_seen, steps
             self.memory |= {name: value.to(self.device) for name, value in memory.items()}
+            self.retry = int(self.memory.pop("retry", torch.zeros([])))
             self.log_sums = {name: total.to(self.device) for name, total in sums.items()}
         except KeyError as error:
             raise UsageError(f"the checkpoint has no part {error}") from None

@@ -58,6 +58,13 @@ class Yardstick:
             save_model(self._folder.best_path, replace(model, card=replace(model.card, metrics=(result,))))
         return result, best
 
+    def best_age(self, images_seen: int) -> int:
+        """How many images ago the model that is kept was measured; 0 where there is none."""
+        try:
+            return images_seen - read_header(self._folder.best_path)[1].metrics[0].images_seen
+        except (UsageError, IndexError):
+            return 0
+
     def _best_so_far(self, result: Evaluation) -> float:
         """The distance of the model that is kept, if it was measured in the same way."""
         try:
