@@ -132,7 +132,7 @@ class Place:
 class Processes(World):
     """Several processes, through torch.distributed."""
 
-    def __init__(self, place: Place, store: distributed.Store) -> None:
+    def __init__(self, place: Place, store: Any) -> None:  # a Store, whose type torch does not export
         self.rank, self.size, self.neighbours = place.rank, place.size, place.neighbours
         self._store, self.patient = store, None
 
@@ -144,7 +144,7 @@ class Processes(World):
         row = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
         with self.heard():
             distributed.all_reduce(row)
-        pieces = row.split([tensor.numel() for tensor in tensors])
+        pieces = torch.split(row, [tensor.numel() for tensor in tensors])
         for tensor, piece in zip(tensors, pieces, strict=True):
             tensor.detach().copy_(piece.view(tensor.shape))
 
@@ -287,7 +287,8 @@ class Processes(World):
         """Closes the connections; those who wait for this process get an error."""
         self.patient = None  # a group lives, and its connections, as long as it has a name
         # nccl would wait for one that is gone
-        if distributed.is_initialized() and (all_is_well or not torch.cuda.is_initialized()):
+        is_open: bool = distributed.is_initialized()  # type: ignore[no-untyped-call]
+        if is_open and (all_is_well or not torch.cuda.is_initialized()):
             with suppress(RuntimeError):
                 distributed.destroy_process_group()
 

@@ -1,0 +1,1 @@
+"""The browser studio: make, keep, mix, animate and edit faces, watch runs; nothing leaves this computer."""

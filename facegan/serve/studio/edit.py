@@ -1,0 +1,158 @@
+"""Edit: a face moved along directions of its model, several at once, each by a slider.
+
+base = unedited(opened, face)                        its w without what it was edited by
+edited(opened, base, {"smile": 2.0, "pca:0": -1.0})  a new face
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from facegan.config import UsageError
+from facegan.latents.directions import KINDS, moved
+from facegan.serve.studio.create import FIRST_SEEDS, of_seeds
+from facegan.serve.studio.desk import DEFAULT_PSI, Desk, Opened
+from facegan.serve.studio.faces import Face
+from facegan.serve.studio.mix import with_styles
+from facegan.serve.studio.parts import AT_ONCE, LARGE_JS, QUIET, Common, follow, large, shown, told
+
+MAX_NAMED, COMPONENTS, MAX_STRENGTH = 16, 6, 4.0
+KIND_TITLES = {
+    "pca": "Components: along what faces vary most (PCA)",
+    "sefa": "Components: what the layers amplify most (SeFa)",
+}
+
+
+def slider_names(opened: Opened) -> list[str]:
+    """The directions of the sliders in their order, "" for a slider that is not used.
+
+    Raises:
+        UsageError: a model without styles.
+    """
+    named = list(opened.directions.given)[:MAX_NAMED]
+    count = min(COMPONENTS, opened.sampler.generator.w_dim)
+    components = [
+        f"{kind}:{number}" if number < count else "" for kind in KINDS for number in range(COMPONENTS)
+    ]
+    return [*named, *[""] * (MAX_NAMED - len(named)), *components]
+
+
+def title(name: str) -> str:
+    """How a direction is called on the page: Mouth open, PCA 1."""
+    kind, colon, number = name.partition(":")
+    return f"{kind.upper()} {int(number) + 1}" if colon else name.replace("_", " ").capitalize()
+
+
+def unedited(opened: Opened, face: Face) -> Face:
+    """The face without its edits.
+
+    Raises:
+        UsageError: it was moved along a direction that the model has no more.
+    """
+    back = [(opened.directions.named(name), -strength) for name, strength in face.edits]
+    w = moved(opened.tensor([face]), back)[0].cpu().numpy()
+    return replace(face, w=w, edits=())
+
+
+def edited(opened: Opened, base: Face, strengths: Mapping[str, float]) -> Face:
+    """The face moved along directions, each by its strength.
+
+    Raises:
+        UsageError: no such direction, or a strength beyond all sense.
+    """
+    asked = [(name, strength) for name, strength in strengths.items() if name and strength]
+    if not asked:
+        return base
+    along = [(opened.directions.named(name), strength) for name, strength in asked]
+    w = moved(opened.tensor([base]), along)[0].cpu().numpy()
+    return replace(base, w=w, edits=tuple(asked), seed=None)
+
+
+def before_html(opened: Opened, base: Face) -> str:
+    """The face as it was."""
+    picture = shown(opened.pictures([base])[0], base.provenance(opened.title))
+    said = "<figcaption>before</figcaption>"
+    return f'<figure class="before"><img src="{picture}" alt="The face before">{said}</figure>'
+
+
+# ---- the tab
+
+
+def build(desk: Desk, common: Common) -> None:
+    """The tab's content."""
+    import gradio as gr
+
+    base = gr.State(None)
+    note = gr.Markdown("", visible=False, elem_classes="note")
+    instead = gr.Button("Switch to a StyleGAN2", visible=False)
+    sliders: list[Any] = []
+
+    def slider() -> None:
+        sliders.append(
+            gr.Slider(-MAX_STRENGTH, MAX_STRENGTH, 0, step=0.1, label="", buttons=["reset"], min_width=240)
+        )
+
+    with gr.Row(equal_height=False, elem_id="editing") as all_of_it:
+        with gr.Column(scale=2, min_width=300, elem_id="edited"):
+            with gr.Row(elem_id="pair"):
+                before = gr.HTML("", elem_id="before", apply_default_css=False)
+                after = gr.HTML("", js_on_load=LARGE_JS, elem_id="after", apply_default_css=False)
+            keep = gr.Button("Keep this face", variant="primary")
+            with gr.Row():
+                film = gr.Button("Add to the film", min_width=120)
+                reset = gr.Button("Reset", min_width=120)
+        with gr.Column(scale=3, min_width=320):
+            gr.Markdown(
+                "Move a slider; they add up. Directions are learned, and drag other things along when taken "
+                "far. **Click a kept face** below to edit that one."
+            )
+            with gr.Row():
+                for _ in range(MAX_NAMED):
+                    slider()
+            for kind in KINDS:
+                with gr.Accordion(KIND_TITLES[kind], open=False), gr.Row():
+                    for _ in range(COMPONENTS):
+                        slider()
+
+    def show(face: Face, model: str) -> list[Any]:
+        """A face with its edits on the sliders; what its model lacks is said instead."""
+        opened = desk.open(model)
+        try:
+            names = slider_names(opened)
+        except UsageError as error:
+            other = with_styles(desk)
+            offer = gr.update(visible=other is not None, value=f"Switch to {other}")
+            said = gr.update(value=f"**{opened.title}**: {error}.", visible=True)
+            return [gr.update(visible=False), said, offer, *[gr.skip()] * (4 + len(sliders))]
+        if face.model != model:
+            face = of_seeds(opened, FIRST_SEEDS).faces(DEFAULT_PSI)[0]
+        own, at = unedited(opened, face), dict(face.edits)
+        moves = [gr.update(label=title(name), value=at.get(name, 0), visible=bool(name)) for name in names]
+        pictures = [before_html(opened, own), large(opened, face)]
+        hidden = gr.update(visible=False)
+        return [gr.update(visible=True), hidden, hidden, own, face, *pictures, *moves]
+
+    def move(own: Face, *values: float) -> tuple[Any, ...]:
+        opened = desk.open(own.model)
+        face = edited(opened, own, dict(zip(slider_names(opened), values, strict=True)))
+        return large(opened, face), face
+
+    def put_back(own: Face) -> list[Any]:
+        return [large(desk.open(own.model), own), own, *[0] * len(sliders)]
+
+    def here(face: Face, model: str, tab: str) -> list[Any]:
+        """The same where this tab is the one that is looked at."""
+        return show(face, model) if tab == "edit" else [gr.skip()] * (7 + len(sliders))
+
+    shows = [all_of_it, note, instead, base, common.face, before, after, *sliders]
+    for each in sliders:
+        follow(each, told(move), [base, *sliders], [after, common.face], AT_ONCE)
+    reset.click(told(put_back), [base], [after, common.face, *sliders], **QUIET)
+    common.shown("edit").select(told(show), [common.face, common.model], shows, **QUIET)
+    common.model.change(told(here), [common.face, common.model, common.tab], shows, **QUIET)
+    common.opening.change(told(here), [common.opening, common.model, common.tab], shows, **QUIET)
+    instead.click(lambda: with_styles(desk), None, [common.model], **QUIET)
+    keep.click(told(common.keep), [common.face], [common.strip, common.undo], **QUIET)
+    film.click(told(common.add_key), [common.face, common.keys], [common.keys], **QUIET)

@@ -1,0 +1,270 @@
+"""Mix: rows and columns of faces, and between them each row's face with some styles of each column's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from PIL import ImageFont
+
+from facegan import models
+from facegan.animation import enlarged
+from facegan.config import UsageError
+from facegan.images import Pixels, Provenance, encode
+from facegan.layers import parse_layers, require_several_layers
+from facegan.mixing import Figure, Layout, mixed
+from facegan.serve.studio.create import fresh_seeds, of_seeds
+from facegan.serve.studio.desk import DEFAULT_PSI, Desk, Opened
+from facegan.serve.studio.faces import Face
+from facegan.serve.studio.parts import (
+    JS,
+    LARGE_JS,
+    QUIET,
+    Common,
+    Tile,
+    data_uri,
+    described,
+    follow,
+    large,
+    picked,
+    shown,
+    tiles,
+    told,
+)
+from facegan.synthesis import parse_seeds
+
+ROWS, COLUMNS, MAX_SIDE = "0-3", "4-8", 8
+STYLES = {  # what the page says -> layers
+    "Outline: pose, hair": "0-1",
+    "Coarse: also shape, glasses": "coarse",
+    "Middle: features": "middle",
+    "Fine: colours": "fine",
+}
+OWN = "Layers of your own"
+SHEET_SIDE, FIGURE_SIDE = 128, 128  # pixels of a picture on the page, and in the sheet to download
+
+
+@dataclass(frozen=True, eq=False)  # the page tells states apart by identity
+class Mixture:
+    """Column faces, row faces, and the mixtures between them, row by row, with all their pictures."""
+
+    title: str  # the model's own name
+    columns: tuple[Face, ...]
+    rows: tuple[Face, ...]
+    cells: tuple[Face, ...]
+    styles: str
+    pictures: Pixels
+
+    @property
+    def faces(self) -> tuple[Face, ...]:
+        """All, in the order of the pictures."""
+        return self.columns + self.rows + self.cells
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """(row, column) of each; -1 for the sources."""
+        rows, columns = range(len(self.rows)), range(len(self.columns))
+        sources = [(-1, column) for column in columns] + [(row, -1) for row in rows]
+        return sources + [(row, column) for row in rows for column in columns]
+
+    @cached_property
+    def sheet(self) -> list[Tile]:
+        """The sheet's tiles, row by row, the column sources on top; a tile's key is its number in `faces`."""
+        found = {
+            place: Tile(
+                str(number),
+                shown(picture, face.provenance(self.title), SHEET_SIDE),
+                described(face),
+                face.caption if -1 in place else "",
+            )
+            for number, (place, face, picture) in enumerate(
+                zip(self.places, self.faces, self.pictures, strict=True)
+            )
+        }
+        ways = range(-1, len(self.rows)), range(-1, len(self.columns))
+        return [found.get((row, column), Tile("", "", "")) for row in ways[0] for column in ways[1]]
+
+    @cached_property
+    def figure(self) -> bytes:
+        """The sheet with its labels, as `facegan mix` draws it, as a JPEG that says what it is."""
+        scale = max(1, round(FIGURE_SIDE / min(self.pictures.shape[1:3])))
+        size = scale * self.pictures.shape[1], scale * self.pictures.shape[2]
+        font = ImageFont.load_default(size=16)
+        assert isinstance(font, ImageFont.FreeTypeFont)  # what it is when a size is asked for
+        rows, columns = ([face.text[:24] for face in side] for side in (self.rows, self.columns))
+        drawn = Figure(Layout(font, rows, columns, [self.styles], size))
+        for (row, column), picture in zip(self.places, self.pictures, strict=True):
+            drawn.put(enlarged(picture, scale), 0, row, column)
+        said = f"rows {', '.join(rows)}, columns {', '.join(columns)}, styles {self.styles} of the columns"
+        return encode(drawn.pixels, "JPEG", Provenance(self.title, said, self.columns[0].psi))
+
+    def first_cell(self) -> int:
+        """The number of the first mixture."""
+        return len(self.columns) + len(self.rows)
+
+
+def sources(opened: Opened, text: str, psi: float) -> tuple[Face, ...]:
+    """The faces of seeds.
+
+    Raises:
+        UsageError: not of the form of seeds, or more than MAX_SIDE.
+    """
+    faces = of_seeds(opened, text).faces(psi)
+    if len(faces) > MAX_SIDE:
+        raise UsageError(f"seeds {text[:40]!r}: {len(faces)} faces; at most {MAX_SIDE} a side")
+    return tuple(faces)
+
+
+def mix(opened: Opened, rows: Sequence[Face], columns: Sequence[Face], styles: str) -> Mixture:
+    """Each row's face with those layers of each column's: "coarse", "4-7", "coarse,9".
+
+    Raises:
+        UsageError: a model with one layer, or layers that it lacks.
+    """
+    layers = parse_layers(styles, opened.num_ws)
+    w_rows, w_columns = opened.tensor(rows), opened.tensor(columns)
+    cells = [
+        Face(
+            opened.name,
+            mixed(w_rows[row : row + 1], w_columns[column : column + 1], layers)[0].cpu().numpy(),
+            f"row {own.text}, column {other.text}, styles {styles} of the column",
+            own.psi,
+        )
+        for row, own in enumerate(rows)
+        for column, other in enumerate(columns)
+    ]
+    pictures = opened.pictures([*columns, *rows, *cells])
+    return Mixture(opened.title, tuple(columns), tuple(rows), tuple(cells), styles, pictures)
+
+
+def mixture_html(found: Mixture, chosen: int) -> str:
+    """The sheet as buttons, and a link to the sheet as one picture."""
+    marked = [replace(tile, chosen=tile.key == str(chosen)) for tile in found.sheet]
+    sheet = tiles(marked, label="Mixtures: choose one", columns=len(found.columns) + 1)
+    link = data_uri("image/jpeg", found.figure)
+    return (
+        f'<div class="mixture">{sheet}</div>'
+        f'<p class="links">Download <a download="mix.jpg" href="{link}">the sheet, JPEG</a></p>'
+    )
+
+
+def with_styles(desk: Desk) -> str | None:
+    """The first model of the studio that has several layers, by its header alone."""
+    for name in desk.names:
+        config, _ = models.read_header(models.find(name))
+        if config.architecture != "dcgan":
+            return name
+    return None
+
+
+def why_not(opened: Opened) -> str:
+    """Why a model has no styles, or nothing where it has."""
+    try:
+        require_several_layers(opened.num_ws)
+    except UsageError as error:
+        return f"**{opened.title}**: {error}."
+    return ""
+
+
+# ---- the tab
+
+
+def build(desk: Desk, common: Common) -> None:
+    """The tab's content."""
+    import gradio as gr
+
+    found = gr.State(None)
+    own_rows = gr.State(())  # kept faces down the side, instead of seeds
+    note = gr.Markdown("", visible=False, elem_classes="note")
+    instead = gr.Button("Switch to a StyleGAN2", visible=False)
+    with gr.Column() as all_of_it:
+        gr.Markdown(
+            "Each picture has the face of its **row**, and some styles of its **column**. Choose one to see "
+            "it large and keep it."
+        )
+        with gr.Row():
+            rows = gr.Textbox(ROWS, label="Rows: seeds", max_lines=1, max_length=400, min_width=120)
+            columns = gr.Textbox(COLUMNS, label="Columns: seeds", max_lines=1, max_length=400, min_width=120)
+            again = gr.Button("Other faces", variant="primary", min_width=120)
+        with gr.Row():
+            styles = gr.Radio(
+                [*STYLES, OWN], value=next(iter(STYLES)), label="What comes from the columns", scale=3
+            )
+            layers = gr.Textbox(
+                "0-3", label="Layers", info="Such as 0-3 or coarse,9", visible=False, max_length=100,
+                min_width=140,
+            )  # fmt: skip
+        psi = gr.Slider(0, 1.2, DEFAULT_PSI, step=0.01, label="Variety", buttons=["reset"])
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=320):
+                sheet = gr.HTML("", js_on_load=JS, elem_id="mixture", apply_default_css=False)
+            with gr.Column(scale=2, min_width=300):
+                picture = gr.HTML("", js_on_load=LARGE_JS, elem_id="mixed", apply_default_css=False)
+                keep = gr.Button("Keep this face", variant="primary")
+                with gr.Row():
+                    film = gr.Button("Add to the film", min_width=120)
+                    edit = gr.Button("Edit it", min_width=120)
+
+    def show(
+        model: str, own: tuple[Face, ...], rows: str, columns: str, styles: str, layers: str, psi: float
+    ) -> tuple[Any, ...]:
+        opened = desk.open(model)
+        if why := why_not(opened):
+            other = with_styles(desk)
+            offer = gr.update(visible=other is not None, value=f"Switch to {other}")
+            return gr.update(visible=False), gr.update(value=why, visible=True), offer, *[gr.skip()] * 4
+        side = own if own and own[0].model == model else sources(opened, rows, psi)
+        mixture = mix(opened, side, sources(opened, columns, psi), STYLES.get(styles, layers))
+        hidden = gr.update(visible=False)
+        return gr.update(visible=True), hidden, hidden, mixture, *shown_at(mixture, mixture.first_cell())
+
+    def shown_at(mixture: Mixture, number: int) -> tuple[Any, ...]:
+        """The sheet with one face chosen, that one large, and that one."""
+        face = mixture.faces[number]
+        picture = mixture.pictures[number]
+        return mixture_html(mixture, number), large(desk.open(face.model), face, picture), face
+
+    def show_seeds(*inputs: Any) -> tuple[Any, ...]:
+        return (), *show(inputs[0], (), *inputs[2:])
+
+    def show_others(*inputs: Any) -> tuple[Any, ...]:
+        first, second = fresh_seeds(len(parse_seeds(ROWS))), fresh_seeds(len(parse_seeds(COLUMNS)))
+        return first, second, (), *show(inputs[0], (), first, second, *inputs[4:])
+
+    def choose(act: str, key: str, mixture: Mixture) -> tuple[Any, ...]:
+        return shown_at(mixture, min(int(key), len(mixture.faces) - 1))
+
+    def add_row(face: Face, tab: str, own: tuple[Face, ...], *inputs: Any) -> tuple[Any, ...]:
+        if tab != "mix":
+            return tuple([gr.skip()] * 8)
+        side = (*(each for each in own if each.model == face.model), face)[-MAX_SIDE:]
+        return side, *show(face.model, side, *inputs)
+
+    def here(tab: str, *inputs: Any) -> tuple[Any, ...]:
+        """The same where this tab is the one that is looked at."""
+        return show(*inputs) if tab == "mix" else tuple([gr.skip()] * 7)
+
+    def restyle(styles: str, *inputs: Any) -> Any:
+        return gr.update(visible=styles == OWN)
+
+    asked = [common.model, own_rows, rows, columns, styles, layers, psi]
+    shows = [all_of_it, note, instead, found, sheet, picture, common.face]
+    for event in (rows.submit, columns.submit):
+        event(told(show_seeds), asked, [own_rows, *shows], **QUIET)
+    again.click(told(show_others), asked, [rows, columns, own_rows, *shows], **QUIET)
+    styles.input(restyle, [styles], [layers], **QUIET)
+    for event in (styles.input, layers.submit):
+        event(told(show), asked, shows, **QUIET)
+    common.model.change(told(here), [common.tab, *asked], shows, **QUIET)
+    follow(psi, told(show), asked, shows, QUIET)
+    common.shown("mix").select(told(show), asked, shows, **QUIET)
+    common.opening.change(
+        told(add_row), [common.opening, common.tab, own_rows, *asked[2:]], [own_rows, *shows], **QUIET
+    )
+    sheet.pick(picked(choose), [found], shows[-3:], **QUIET)
+    instead.click(lambda: with_styles(desk), None, [common.model], **QUIET)
+    keep.click(told(common.keep), [common.face], [common.strip, common.undo], **QUIET)
+    film.click(told(common.add_key), [common.face, common.keys], [common.keys], **QUIET)
+    edit.click(told(common.to_edit), [common.face], [common.opening, common.tabs, common.tab], **QUIET)

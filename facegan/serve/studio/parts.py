@@ -1,0 +1,315 @@
+"""What the tabs are put together from: faces as buttons, the large picture, messages instead of tracebacks.
+
+    tiles([Tile("0", face, picture), ...], label="Faces")    HTML of buttons; a click is (act, key)
+    large(opened, face)                                      HTML of one face, large, with its downloads
+    told(handler), picked(handler)                           handlers whose UsageError becomes one line
+
+Pictures are in the page as data: URIs, so that a slider's new picture is one answer and no second request.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import html
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facegan.animation import enlarged
+from facegan.config import UsageError, first_line
+from facegan.images import Pixels, Provenance, decode, encode, rgb
+from facegan.serve.studio.desk import Desk, Opened
+from facegan.serve.studio.faces import Face, from_png, origin
+from facegan.serve.studio.gallery import MAX_SHOWN
+
+TILE_SIDE, LARGE_SIDE, KEPT_SIDE = 256, 384, 192  # to which small pictures are enlarged for the page
+MAX_KEYS = 24
+ACTS = {  # act -> (sign, how it is read out)
+    "delete": ("&#10005;", "Delete"),
+    "remove": ("&#10005;", "Take out"),
+    "earlier": ("&#8592;", "Earlier"),
+    "later": ("&#8594;", "Later"),
+}
+
+# a click, Enter or Space on anything with data-act is the event; arrow keys go from face to face
+JS = """
+element.addEventListener('click', (event) => {
+    const pressed = event.target.closest('[data-act]');
+    if (pressed) trigger('pick', {act: pressed.dataset.act, key: pressed.dataset.key});
+});
+element.addEventListener('keydown', (event) => {
+    const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: 'up', ArrowDown: 'down'}[event.key];
+    if (!step || !event.target.matches('.tile')) return;
+    const all = [...element.querySelectorAll('.tile')], at = all.indexOf(event.target);
+    const column = (tile) => tile.getBoundingClientRect().left;
+    const same = (tile) => Math.abs(column(tile) - column(event.target)) < 2;
+    const next = step === 'up' ? all.slice(0, at).reverse().find(same)
+        : step === 'down' ? all.slice(at + 1).find(same) : all[at + step];
+    if (next) { next.focus(); event.preventDefault(); }
+});
+"""
+LARGE_JS = """
+element.addEventListener('click', (event) => {
+    const link = event.target.closest('a[data-large]');
+    if (link) link.href = element.querySelector('img').src;
+});
+"""
+
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}  # of a handler that is quick
+AT_ONCE = QUIET | {"queue": False}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A face as a button; `key` is what its event says."""
+
+    key: str
+    source: str  # data: URI
+    alt: str
+    caption: str = ""
+    chosen: bool = False
+
+
+# ---- pictures
+
+
+def shown(pixels: Pixels, provenance: Provenance | None, side: int = TILE_SIDE) -> str:
+    """uint8 [H, W, C] as a data: URI of a JPEG, enlarged by Lanczos to a short side of `side` or more."""
+    scale = max(1, math.ceil(side / min(pixels.shape[:2])))
+    return data_uri(
+        "image/jpeg", encode(np.ascontiguousarray(rgb(enlarged(pixels, scale))), "JPEG", provenance)
+    )
+
+
+def data_uri(kind: str, data: bytes) -> str:
+    """The bytes as a data: URI."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def face_tiles(opened: Opened, faces: Sequence[Face], chosen: int | None = None) -> list[Tile]:
+    """Faces of a model, made now."""
+    return [
+        Tile(
+            str(number),
+            shown(picture, face.provenance(opened.title)),
+            described(face),
+            face.caption,
+            number == chosen,
+        )
+        for number, (face, picture) in enumerate(zip(faces, opened.pictures(faces), strict=True))
+    ]
+
+
+def described(face: Face) -> str:
+    """What a picture is, for those who do not see it."""
+    edits = ", ".join(f"{name} {strength:+g}" for name, strength in face.edits)
+    return f"Invented face: {face.origin}, variety {face.psi:g}{f', {edits}' if edits else ''}"
+
+
+# ---- HTML
+
+
+def tiles(
+    items: Iterable[Tile], *, label: str, columns: int | None = None, acts: Sequence[str] = (),
+    empty: str = "", act: str = "choose",
+) -> str:  # fmt: skip
+    """The tiles as HTML; acts: further buttons on each, of ACTS; empty: what is said where there are none."""
+    cells = [_tile(item, act, acts) for item in items]
+    if not cells:
+        return f'<p class="quiet">{html.escape(empty)}</p>'
+    style = f' style="grid-template-columns: repeat({columns}, 1fr)"' if columns else ""
+    kind = "tiles" if columns else "tiles strip"
+    return f'<div class="{kind}" role="group" aria-label="{html.escape(label)}"{style}>{"".join(cells)}</div>'
+
+
+def _tile(item: Tile, act: str, acts: Sequence[str]) -> str:
+    if not item.key:
+        return '<div class="cell"></div>'  # a place without a face
+    key, alt, caption = (html.escape(text) for text in (item.key, item.alt, item.caption))
+    more = "".join(
+        f'<button type="button" class="act" data-act="{name}" data-key="{key}" title="{ACTS[name][1]}" '
+        f'aria-label="{ACTS[name][1]}: {alt}">{ACTS[name][0]}</button>'
+        for name in acts
+    )
+    held = f'<span class="acts">{more}</span>' if more else ""
+    return (
+        f'<div class="cell"><button type="button" class="tile" data-act="{act}" data-key="{key}" '
+        f'aria-pressed="{str(item.chosen).lower()}"><img src="{item.source}" alt="{alt}"></button>'
+        f'<span class="said" title="{caption}">{caption}</span>{held}</div>'
+    )
+
+
+def large(opened: Opened, face: Face | None, pixels: Pixels | None = None) -> str:
+    """One face, large, with links to its PNG, which can be opened again, and to the enlarged picture."""
+    if face is None:
+        return '<p class="quiet">Choose a face.</p>'
+    picture = opened.pictures([face])[0] if pixels is None else pixels
+    source = shown(picture, face.provenance(opened.title), LARGE_SIDE)
+    height, width = picture.shape[:2]
+    scale = max(1, math.ceil(LARGE_SIDE / min(height, width)))
+    name = html.escape(file_stem(face))
+    alt, caption = html.escape(described(face)), html.escape(face.origin)
+    edits = " ".join(f"{each} {strength:+g}" for each, strength in face.edits)
+    said = f"{html.escape(opened.title)}, variety {face.psi:g}{f', {html.escape(edits)}' if edits else ''}"
+    png = data_uri("image/png", opened.png(face, picture))
+    small, big = f"{width}x{height}", f"{scale * width}x{scale * height}"
+    links = f'<a download="{name}.png" href="{png}">{small} PNG, to open again</a>'
+    if scale > 1:
+        links += f', <a download="{name}-{big}.jpg" data-large href="#">{big} JPEG</a>'
+    return (
+        f'<figure class="large"><img src="{source}" alt="{alt}">'
+        f"<figcaption><b>{caption}</b><br><small>{said}</small></figcaption></figure>"
+        f'<p class="links">Download {links}</p>'
+    )
+
+
+def file_stem(face: Face) -> str:
+    """What a face's file is called when it is downloaded."""
+    words = "".join(c if c.isalnum() and c.isascii() else "-" for c in face.origin)
+    return "face-" + "-".join(part for part in words.split("-") if part)[:60]
+
+
+# ---- handlers
+
+
+def told(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler, whose wrong uses become one line on the page, and change nothing there."""
+
+    @functools.wraps(handler)
+    def asked(*inputs: Any) -> Any:
+        import gradio as gr
+
+        try:
+            return handler(*inputs)
+        except UsageError as error:
+            gr.Warning(html.escape(first_line(error)), title="That did not work")
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            gr.Warning(html.escape(f"{where}{error.strerror or error}"), title="That did not work")
+        return gr.skip()
+
+    return asked
+
+
+def picked(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler of (act, key, *inputs) for the event `pick` of tiles, told of wrong uses as `told` does."""
+    import gradio as gr
+
+    def asked(event: gr.EventData, *inputs: Any) -> Any:
+        return told(handler)(str(event.act), str(event.key), *inputs)
+
+    asked.__annotations__["event"] = gr.EventData  # as an object: gradio looks it up where `gr` is unknown
+    return asked
+
+
+def follow(slider: Any, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any], how: Any) -> None:
+    """Calls the handler when a slider is moved, and when its reset button is pressed, which is no input."""
+    import gradio as gr
+
+    gr.on([slider.input, slider.release], handler, inputs, outputs, trigger_mode="always_last", **how)
+
+
+# ---- what the tabs have in common
+
+
+@dataclass
+class Common:
+    """Components and states that several tabs use, and what several buttons do."""
+
+    desk: Desk
+    model: Any  # the switcher
+    face: Any  # the chosen Face
+    opening: Any  # a Face that was opened: Create and Edit show it
+    keys: Any  # the film's faces, a tuple
+    tabs: Any
+    shown: Callable[[str], Any]  # the tab of an id, whose `select` comes when it is shown
+    tab: Any  # the id of the tab that is shown
+    strip: Any  # the kept faces
+    undo: Any  # brings a deleted one back
+
+    def keep(self, face: Face) -> tuple[Any, Any]:
+        """Writes a face into the gallery."""
+        import gradio as gr
+
+        self.desk.keep(face)
+        gr.Info("It is among your kept faces, below.", title="Kept", duration=3)
+        return self.kept()
+
+    def kept(self) -> tuple[Any, Any]:
+        """The strip of kept faces, and the button that undoes."""
+        import gradio as gr
+
+        return kept_html(self.desk), gr.update(visible=self.desk.gallery.can_bring_back)
+
+    def add_key(self, face: Face, keys: tuple[Face, ...]) -> tuple[Face, ...]:
+        """A face at the end of the film."""
+        import gradio as gr
+
+        found = with_key(keys, face)
+        gr.Info(f"The film has {len(found)} faces; go on in Animate.", title="Added", duration=3)
+        return found
+
+    def to_edit(self, face: Face) -> tuple[Any, ...]:
+        """Opens a face in Edit."""
+        import gradio as gr
+
+        return replace(face), gr.Tabs(selected="edit"), "edit"
+
+
+def with_key(keys: Sequence[Face], face: Face) -> tuple[Face, ...]:
+    """The keys of a film, and one more.
+
+    Raises:
+        UsageError: it is of another model than they, or too many.
+    """
+    if keys and keys[0].model != face.model:
+        raise UsageError(
+            f"this face is of {face.model}, the film's are of {keys[0].model}: a film is of one model; clear "
+            "it first"
+        )
+    if len(keys) >= MAX_KEYS:
+        raise UsageError(f"a film of the studio passes {MAX_KEYS} faces at most; facegan animate takes more")
+    return (*keys, face)
+
+
+def kept_html(desk: Desk) -> str:
+    """The kept faces, the newest first."""
+    names = desk.gallery.names()
+    html_of_tiles = tiles(
+        [_kept_tile(desk, name) for name in names[:MAX_SHOWN]],
+        label="Kept faces",
+        acts=["delete"],
+        act="open",
+        empty="None yet. Keep one, and it stays here when you close the page.",
+    )
+    rest = len(names) - MAX_SHOWN
+    folder = html.escape(str(desk.gallery.folder))
+    more = f" The newest {MAX_SHOWN} are shown; {rest:,} more are there." if rest > 0 else ""
+    return f'{html_of_tiles}<p class="quiet small">Ordinary PNG files in {folder}.{more}</p>'
+
+
+def _kept_tile(desk: Desk, name: str) -> Tile:
+    path = desk.gallery.folder / name
+    try:
+        return _read_tile(path, name, path.stat().st_mtime_ns)
+    except (OSError, ValueError):  # deleted meanwhile, or not a picture
+        return Tile(name, "", f"{name} is not a usable picture", "not usable")
+
+
+@functools.lru_cache(maxsize=4 * MAX_SHOWN)
+def _read_tile(path: Path, name: str, changed_ns: int) -> Tile:
+    data = path.read_bytes()
+    pixels = np.asarray(decode(data), np.uint8)
+    try:
+        saved = from_png(data)
+        caption = origin(saved.seeds, bool(saved.edits))
+        alt = f"Kept face: {caption} of {saved.model}"
+    except UsageError:
+        caption = alt = name
+    return Tile(name, shown(pixels, None, KEPT_SIDE), alt, caption)

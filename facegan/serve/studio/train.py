@@ -1,0 +1,199 @@
+"""Train: looks at the runs in a folder while they go on; it only reads what they write."""
+
+from __future__ import annotations
+
+import html
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from facegan.config import UsageError
+from facegan.serve.studio.desk import Desk
+from facegan.serve.studio.parts import AT_ONCE, QUIET, Common, data_uri, follow, told
+from facegan.training.curves import Chart, Series, chart_html
+from facegan.training.plot import NOT_TERMS
+from facegan.training.record import Record, distance_names, read_record
+
+EVERY_SECONDS = 3.0
+QUIET_SECONDS = 600.0  # without a new line, after which a run is said to rest
+MAX_RUNS = 200
+
+
+def runs_in(folder: Path) -> list[str]:
+    """The names of the runs in a folder, the one that wrote last first; "." where the folder is one."""
+    if not folder.is_dir():
+        return []
+    found = ["."] if (folder / "run.json").is_file() else []
+    found += [path.parent.name for path in folder.glob("*/run.json")]
+    return sorted(found, key=lambda name: _changed(folder / name), reverse=True)[:MAX_RUNS]
+
+
+def _changed(run: Path) -> float:
+    """When a run wrote its log last, or began."""
+    for name in ("log.jsonl", "run.json"):
+        if (run / name).is_file():
+            return (run / name).stat().st_mtime
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is seen of a run at one moment."""
+
+    record: Record
+    silent_seconds: float  # since it wrote its last line
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Of its last line."""
+        return self.record.log[-1].get("images_per_second") if self.record.log else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until its total, at its last speed; None where it is finished or has no speed."""
+        rate = self.images_per_second
+        left = self.record.run.total_images - self.record.images_seen
+        return left / rate if rate and left > 0 else None
+
+    @property
+    def state(self) -> str:
+        """In a word."""
+        if self.record.finished:
+            return "finished"
+        return "rests" if self.silent_seconds > QUIET_SECONDS else "is training"
+
+
+def look(folder: Path, name: str, now: float | None = None) -> Look:
+    """A run of the folder, as it is now.
+
+    Raises:
+        UsageError: no such run, or its config is damaged.
+    """
+    if name not in runs_in(folder):
+        raise UsageError(f"run {name[:60]!r}: not in {folder} any more")
+    now = time.time() if now is None else now
+    return Look(read_record(folder / name), max(now - _changed(folder / name), 0.0))
+
+
+def facts_html(seen: Look) -> str:
+    """Images seen, speed and time left, in a line, with a bar."""
+    record, total = seen.record, seen.record.run.total_images
+    done = min(record.images_seen / total, 1.0)
+    parts = [
+        f"<b>{html.escape(record.name)}</b> {seen.state}",
+        f"{record.images_seen:,} of {total:,} images seen",
+    ]
+    if seen.images_per_second and not record.finished:
+        parts.append(f"{seen.images_per_second:.0f} images a second")
+    if seen.seconds_left is not None and seen.state == "is training":
+        parts.append(f"{timedelta(seconds=round(seen.seconds_left))} left")
+    parts.append(f"{timedelta(seconds=round(record.seconds))} of training")
+    if record.damaged:
+        parts.append("some lines of its files could not be read")
+    return (
+        f'<p class="facts">{" &middot; ".join(parts)}</p>'
+        f'<div class="meter" role="progressbar" aria-label="images seen" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{100 * done:.0f}"><i style="width:{100 * done:.1f}%"></i></div>'
+    )
+
+
+def curves_html(record: Record) -> str:
+    """Loss terms and distances over images seen."""
+    if not record.log:
+        return '<p class="quiet">No log line yet.</p>'
+    end = float(max(record.images_seen, 1))
+    names = list(dict.fromkeys(name for line in record.log for name in line if name not in NOT_TERMS))
+    charts = [
+        Chart("Losses", tuple(_series(record.log, name) for name in names), end, from_zero=True),
+        *(
+            Chart(
+                "Distance to the training pictures",
+                (_series(record.measurements, name),),
+                end,
+                may_be_log=True,
+            )
+            for name in distance_names(record.measurements)
+        ),
+    ]
+    return f'<div class="charts">{"".join(chart_html(chart) for chart in charts)}</div>'
+
+
+def _series(lines: tuple[dict[str, Any], ...], name: str) -> Series:
+    points = [(float(line["images_seen"]), float(line[name])) for line in lines if name in line]
+    return Series(name, tuple(points))
+
+
+def sample_html(record: Record, number: int | None) -> str:
+    """A sample grid; None: the newest."""
+    if not record.samples:
+        return '<p class="quiet">No sample grid yet; the run writes one now and then.</p>'
+    last = len(record.samples) - 1
+    images_seen, path = record.samples[last if number is None else min(max(number, 0), last)]
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return '<p class="quiet">This grid is not there any more.</p>'
+    kind = "image/png" if path.suffix == ".png" else "image/jpeg"
+    return (
+        f'<figure class="grid"><img src="{data_uri(kind, data)}" alt="Sample faces after {images_seen:,} '
+        f'images">'
+        f"<figcaption>after {images_seen:,} images</figcaption></figure>"
+    )
+
+
+# ---- the tab
+
+
+def build(desk: Desk, common: Common) -> None:
+    """The tab's content; its clock only runs while the tab is shown."""
+    import gradio as gr
+
+    clock = gr.Timer(EVERY_SECONDS, active=False)
+    nothing = (
+        f"No runs in `{desk.runs}` yet. A training run started in the terminal shows up here, and can be "
+        "watched while it learns:\n\n```\nfacegan train --preset stylegan2-64-tiny --out "
+        f"{desk.runs / 'faces'}\n```\n\nFor another folder, start the studio with `--runs DIR`."
+    )
+    empty = gr.Markdown(nothing)
+    with gr.Column(visible=False) as all_of_it:
+        with gr.Row():
+            run = gr.Dropdown([], label="Run", interactive=True, min_width=200)
+            at = gr.Slider(
+                0, 1, 1, step=1, label="Sample grid, oldest to newest", visible=False, min_width=200
+            )
+        facts = gr.HTML("", elem_id="facts", apply_default_css=False)
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=2, min_width=300):
+                sample = gr.HTML("", elem_id="sample", apply_default_css=False)
+            with gr.Column(scale=3, min_width=320):
+                curves = gr.HTML("", elem_id="curves", apply_default_css=False)
+
+    def show(name: str | None, number: float, newest: float, tab: str = "train") -> list[Any]:
+        """The run as it is now; the newest grid, unless an older one is being looked at."""
+        names = runs_in(desk.runs)
+        if not names:
+            return [gr.update(visible=True), gr.update(visible=False), *[gr.skip()] * 6]
+        name = name if name in names else names[0]
+        seen = look(desk.runs, name)
+        last = max(len(seen.record.samples) - 1, 0)
+        place = int(number) if number < newest else last
+        slider = gr.update(maximum=max(last, 1), value=place, visible=last > 0)
+        choice = gr.update(choices=names, value=name)
+        pictures = [facts_html(seen), sample_html(seen.record, place), curves_html(seen.record)]
+        return [gr.update(visible=False), gr.update(visible=True), choice, slider, *pictures, last]
+
+    def show_other(name: str) -> list[Any]:
+        return show(name, 0, 0)
+
+    def show_grid(name: str | None, number: float) -> Any:
+        return sample_html(look(desk.runs, name).record, int(number)) if name else gr.skip()
+
+    newest = gr.State(0)  # the number of the newest grid on the page
+    shows = [empty, all_of_it, run, at, facts, sample, curves, newest]
+    clock.tick(told(show), [run, at, newest], shows, **QUIET)
+    common.shown("train").select(told(show), [run, at, newest], shows, **QUIET)
+    run.input(told(show_other), [run], shows, **QUIET)
+    follow(at, told(show_grid), [run, at], [sample], AT_ONCE)
+    common.tab.change(lambda tab: gr.Timer(active=tab == "train"), [common.tab], [clock], **QUIET)

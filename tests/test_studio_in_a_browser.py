@@ -1,0 +1,354 @@
+"""The studio as a person uses it: a real server, a real browser, every tab."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facegan.data import DataConfig
+from facegan.images import read_provenance
+from facegan.networks.dcgan import DCGANConfig
+from facegan.run import Run
+from facegan.training.run_folder import RunFolder
+from tests.browser import SCREENS, chromium, needs_chromium
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+
+MOST_MILLISECONDS = 150  # from a slider to the new picture, on a machine with nothing else to do
+ENTRY = "import sys, facegan.cli; sys.argv[0] = 'facegan'; facegan.cli.main()"
+
+# moves a slider and waits until the picture is another one, so many times; milliseconds of each
+MOVED = """
+async ([slider, picture, values]) => {
+    const input = document.querySelector(slider);
+    const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set;
+    const times = [];
+    for (const value of values) {
+        const before = document.querySelector(picture).src, began = performance.now();
+        set.call(input, value);
+        input.dispatchEvent(new Event('input', {bubbles: true}));
+        while (document.querySelector(picture).src === before) {
+            if (performance.now() - began > 10000) throw new Error('no new picture');
+            await new Promise((resolve) => setTimeout(resolve, 2));
+        }
+        times.push(performance.now() - began);
+    }
+    return times;
+}
+"""
+PLAYS = """
+async () => {
+    const film = document.querySelector('#film video');
+    while (film.readyState < 3 || film.currentTime === 0) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return [film.videoWidth, film.videoHeight, film.duration];
+}
+"""
+WIDER = "() => document.documentElement.scrollWidth - window.innerWidth"
+UNNAMED = """
+() => [...document.querySelectorAll('button, input, textarea, img, video, a[href]')].filter((element) => {
+    if (!element.checkVisibility() || element.closest('[aria-hidden=true]')) return false;
+    const label = element.getAttribute('aria-label') || element.alt || element.title || element.innerText
+        || [...(element.labels || [])].map((each) => each.innerText).join('') || element.placeholder
+        || [...element.querySelectorAll('img')].map((each) => each.alt).join('')
+        || element.closest('[aria-label]')?.getAttribute('aria-label');
+    return !label;
+}).map((element) => element.outerHTML.slice(0, 200))
+"""
+
+
+@contextmanager
+def studio(folder: Path) -> Iterator[str]:
+    """The address of a studio whose kept faces are in folder/kept; it must end well when interrupted."""
+    words = ["studio", "--port", "0", "--gallery", str(folder / "kept"), "--runs", str(folder / "runs")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GRADIO_TEMP_DIR": str(folder / "gradio")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENTRY, *words, "--device", "cpu"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in said
+    assert "Warning" not in said
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the studio works with: a run that has begun, and no kept face yet."""
+    folder = tmp_path_factory.mktemp("studio")
+    run = RunFolder(folder / "runs" / "some-faces")
+    run.start(Run(DCGANConfig(resolution=8), data=DataConfig("x"), total_images=1000))
+    for step in range(1, 41):
+        terms = {"D_real": 1 / step, "D_fake": 0.8 / step, "G_fake": 0.5 + step / 20}
+        run.append_log({"images_seen": 10 * step, "seconds": step, "images_per_second": 10.0} | terms)
+    random = np.random.default_rng(0)
+    for images in (200, 400):
+        run.save_samples(random.integers(0, 255, (64, 64, 3), np.uint8), images, "0-63")
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with studio(folder) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+@contextmanager
+def opened(browser: Any, address: str, **how: Any) -> Iterator[Any]:
+    """The page; nothing may come from elsewhere, and nothing be complained of."""
+    elsewhere: list[str] = []
+    said: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, **how)
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("response", lambda r: said.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    page.on("request", lambda request: elsewhere.append(request.url))
+    page.goto(address)
+    page.locator("#faces .tile").first.wait_for()
+    yield page
+    context.close()
+    assert [url for url in elsewhere if not url.startswith((address, "data:", "blob:"))] == []
+    assert said == []
+
+
+def shoot(page: Any, name: str) -> None:
+    page.screenshot(path=SCREENS / f"studio-{name}.png", full_page=True)
+
+
+def show(page: Any, tab: str) -> None:
+    """Goes to a tab; on a phone some are in a menu."""
+    if not page.get_by_role("tab", name=tab).is_visible():
+        page.locator(".overflow-menu > button").click()
+        page.locator(".overflow-dropdown button", has_text=tab).click()
+    else:
+        page.get_by_role("tab", name=tab).click()
+
+
+def press(page: Any, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).locator("visible=true").first.click()
+
+
+def caption(page: Any) -> Any:
+    return page.locator("#large figcaption b")
+
+
+def warned(page: Any, text: str) -> None:
+    page.locator(".toast-body", has_text=text).first.wait_for()
+
+
+def test_a_newcomer_makes_keeps_mixes_films_and_edits_a_face(
+    browser: Any, address: str, folder: Path
+) -> None:
+    """In one visit, as the page suggests it."""
+    with opened(browser, address) as page:
+        assert page.locator("#faces .tile").count() == 9
+        shoot(page, "create")
+        assert page.evaluate(UNNAMED) == []
+        press(page, "New faces")
+        page.locator("#faces .said", has_not_text=re.compile(r"^seed [0-8]$")).nth(8).wait_for()
+        page.locator("#faces .tile").nth(4).click()
+        fourth = page.locator("#faces .said").nth(4).inner_text()
+        caption(page).get_by_text(fourth, exact=True).wait_for()
+        press(page, "Keep this face")
+        page.locator("#kept .tile").first.wait_for()
+        press(page, "More like this")
+        page.locator("#faces .said", has_text="like").nth(7).wait_for()
+        page.locator("#faces .tile").nth(3).click()
+        caption(page).get_by_text("like").wait_for()
+        press(page, "Keep this face")
+        page.locator("#kept .tile").nth(1).wait_for()
+        shoot(page, "alike")
+
+        show(page, "Mix")
+        page.locator("#mixture .tile").nth(28).wait_for()
+        page.locator("#mixture .tile").nth(14).click()
+        page.locator("#mixed figcaption", has_text="of the column").wait_for()
+        assert page.evaluate(UNNAMED) == []
+        shoot(page, "mix")
+        press(page, "Add to the film")
+        page.locator("#kept .tile").first.click()  # a kept face down the side
+        page.locator("#mixture .tile").nth(10).wait_for()
+        page.wait_for_function("document.querySelectorAll('#mixture .tile').length === 11")
+
+        show(page, "Animate")
+        page.locator("#order .tile").first.wait_for()
+        for number in (0, 1):
+            page.locator("#kept .tile").nth(number).click()
+            page.locator("#order .tile").nth(number + 1).wait_for()
+        page.locator("#order [data-act=later]").first.click()
+        page.wait_for_function("document.querySelector('#order .said').innerText.startsWith('like')")
+        page.locator("#seconds input[type=number]").fill("0.25")
+        page.keyboard.press("Enter")
+        press(page, "Make the film")
+        page.locator("#film video").wait_for()
+        width, height, duration = page.evaluate(PLAYS)
+        assert (width, height) == (256, 256)
+        assert duration == pytest.approx(3 * 0.25, abs=0.1)
+        press(page, "Also as GIF")
+        page.locator("#films", has_text=".gif").wait_for()
+        with page.expect_download() as download:
+            page.locator("#films a[download]").first.click()
+        assert download.value.suggested_filename.endswith(".mp4")
+        shoot(page, "animate")
+
+        show(page, "Edit")
+        page.locator("#kept .tile").nth(1).click()
+        page.locator("#after figcaption", has_text="seed").wait_for()
+        times = page.evaluate(MOVED, ["#editing input[type=range]", "#after img", [1, 2, 3, 2.5]])
+        assert len(times) == 4
+        page.locator("#after small", has_text="+2.5").wait_for()
+        shoot(page, "edit")
+        press(page, "Keep this face")
+        page.locator("#kept .tile").nth(2).wait_for()
+        press(page, "Reset")
+        page.wait_for_function("!document.querySelector('#after small').innerText.includes('+2.5')")
+    kept = max((folder / "kept").glob("*.png"))  # the newest
+    said = read_provenance(kept)
+    assert said is not None
+    assert said.synthetic
+    assert said.edit.endswith("=2.5")
+
+
+def test_a_slider_shows_its_picture_at_once(browser: Any, address: str) -> None:
+    with opened(browser, address) as page:
+        values = [round(0.1 + 0.05 * step, 2) for step in range(15)]
+        variety = page.evaluate(MOVED, ["#variety input[type=range]", "#faces img", values])
+        show(page, "Edit")
+        page.locator("#after img").wait_for()
+        strengths = [round(0.2 * step, 1) for step in range(1, 16)]
+        edits = page.evaluate(MOVED, ["#editing input[type=range]", "#after img", strengths])
+        page.locator("#after small", has_text="+3").wait_for()
+        page.locator("#editing").get_by_label("Reset to default value").first.click()
+        page.locator("#after small", has_not_text="+").wait_for()
+    medians = [statistics.median(times) for times in (variety, edits)]
+    print("milliseconds from slider to picture, median: variety {:.0f}, edit {:.0f}".format(*medians))
+    busy = max(os.getloadavg()[0] / (os.cpu_count() or 1), 1.0)
+    assert max(medians) < MOST_MILLISECONDS * busy
+
+
+def test_kept_faces_outlive_the_page_and_the_studio(
+    browser: Any, address: str, folder: Path, tmp_path: Path
+) -> None:
+    with opened(browser, address) as page:
+        page.locator("#faces .tile").nth(5).click()
+        caption(page).get_by_text("seed 5").wait_for()
+        press(page, "Keep this face")
+        page.locator("#kept img[alt*='seed 5']").wait_for()
+        page.reload()
+        page.locator("#kept img[alt*='seed 5']").wait_for()
+    path = max((folder / "kept").glob("*.png"))  # the newest
+    with studio(folder) as another, opened(browser, another, accept_downloads=True) as page:
+        page.locator("#kept img[alt*='seed 5']").click()
+        caption(page).get_by_text("seed 5").wait_for()
+        with page.expect_download() as download:
+            page.locator("#large a[download$='.png']").click()
+        download.value.save_as(tmp_path / "again.png")
+        with Image.open(path) as kept, Image.open(tmp_path / "again.png") as again:
+            assert (np.asarray(kept) == np.asarray(again)).all()
+        page.locator(f"#kept [data-act=delete][data-key='{path.name}']").click()
+        page.locator("#kept img[alt*='seed 5']").wait_for(state="detached")
+        assert not path.exists()
+        page.get_by_role("button", name="Bring back the deleted one").click()
+        page.locator("#kept img[alt*='seed 5']").wait_for()
+        page.locator("#faces .tile").first.click()
+        caption(page).get_by_text("seed 0").wait_for()
+        page.set_input_files("#shelf input[type=file]", tmp_path / "again.png")
+        caption(page).get_by_text("seed 5").wait_for()
+        press(page, "Edit it")
+        page.locator("#after figcaption", has_text="seed 5").wait_for()
+
+
+def test_wrong_input_is_a_line_and_never_a_traceback(browser: Any, address: str, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "other.png")
+    with opened(browser, address) as page:
+        seeds = page.get_by_role("textbox", name="Seeds")
+        for text, answer in (("5-3", "runs backwards"), ("<b>x</b>", "<b>x</b>"), ("0-99", "at most 64")):
+            seeds.fill(text)
+            seeds.press("Enter")
+            warned(page, answer)
+        page.set_input_files("#shelf input[type=file]", tmp_path / "other.png")
+        warned(page, "does not say what it was made of")
+        shoot(page, "wrong")
+        assert page.locator("#faces .tile").count() == 9  # they are still there
+
+
+def test_a_model_without_styles_says_so_and_offers_another(browser: Any, address: str) -> None:
+    with opened(browser, address) as page:
+        page.get_by_label("Model").click()
+        page.get_by_role("option", name="dcgan-64").click()
+        page.locator("#large small", has_text="dcgan-64").wait_for()
+        show(page, "Mix")
+        page.get_by_text("has a single layer").wait_for()
+        shoot(page, "dcgan")
+        show(page, "Edit")
+        page.get_by_text("no styles and no directions").wait_for()
+        press(page, "Switch to stylegan2-64-tiny")
+        page.locator("#after small", has_text="stylegan2-64-tiny").wait_for()
+        show(page, "Create")
+        page.locator("#large small", has_text="stylegan2-64-tiny").wait_for()
+
+
+def test_a_run_is_watched_while_it_goes_on(browser: Any, address: str, folder: Path) -> None:
+    run = RunFolder(folder / "runs" / "some-faces")
+    with opened(browser, address) as page:
+        show(page, "Train")
+        page.locator("#facts", has_text="400 of 1,000 images seen").wait_for()
+        page.locator("#sample img[alt*='400']").wait_for()
+        shoot(page, "train")
+        run.append_log({"images_seen": 500, "seconds": 50.0, "images_per_second": 10.0, "D_real": 0.02})
+        page.locator("#facts", has_text="500 of 1,000 images seen").wait_for()
+        show(page, "About")
+        page.get_by_text("Nobody in these pictures exists").wait_for()
+        shoot(page, "about")
+
+
+def test_it_is_usable_by_keyboard(browser: Any, address: str) -> None:
+    with opened(browser, address) as page:
+        page.locator("#faces .tile").first.focus()
+        for key in ("ArrowRight", "ArrowDown", "Enter"):
+            page.keyboard.press(key)
+        caption(page).get_by_text("seed 4").wait_for()
+        assert page.evaluate("document.activeElement.dataset.key") == "4"
+        page.get_by_role("tab", name="Mix").focus()
+        page.keyboard.press("Enter")
+        page.locator("#mixture .tile").first.wait_for()
+
+
+def test_it_fits_a_phone_and_the_dark(browser: Any, address: str) -> None:
+    with opened(browser, address, color_scheme="dark") as page:
+        shoot(page, "dark")
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.reload()
+        page.locator("#faces .tile").first.wait_for()
+        for tab in ("Create", "Mix", "Animate", "Edit", "Train", "About"):
+            if tab != "Create":
+                show(page, tab)
+            assert page.evaluate(WIDER) <= 0, tab
+            shoot(page, f"phone-{tab.lower()}")
