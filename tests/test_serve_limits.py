@@ -257,8 +257,8 @@ def test_a_stopping_server_says_so_and_answers_what_it_accepted(ask: Ask) -> Non
     assert (answer.status_code, answer.json()) == (503, {"status": "stopping"})
     assert server.get("/healthz").status_code == 200
     held.released.set()
-    server.service.close()
     assert accepted.result(SECONDS).status_code == 200
+    server.service.close()
     refused = server.get("/v1/faces/5.png")
     assert "stopping" in error_of(refused, 503)
     assert refused.headers["retry-after"] == "5"

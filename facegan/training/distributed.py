@@ -286,9 +286,9 @@ class Processes(World):
     def leave(self, *, all_is_well: bool = False) -> None:
         """Closes the connections; those who wait for this process get an error."""
         self.patient = None  # a group lives, and its connections, as long as it has a name
+        on_cuda: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         # nccl would wait for one that is gone
-        is_open: bool = distributed.is_initialized()  # type: ignore[no-untyped-call]
-        if is_open and (all_is_well or not torch.cuda.is_initialized()):
+        if distributed.is_initialized() and (all_is_well or not on_cuda):
             with suppress(RuntimeError):
                 distributed.destroy_process_group()
 
