@@ -29,10 +29,17 @@ def main() -> None:
     parser.add_argument(
         "--discriminator", action="store_true", help="keep D as well, so that a run can go on with --init"
     )
+    parser.add_argument(
+        "--images-before", type=int, default=0, help="seen by the model that the run started from"
+    )
     arguments = parser.parse_args()
     model = models.load(arguments.run, discriminator=arguments.discriminator)
     model.card = replace(
-        model.card, data=arguments.data, licence=arguments.licence, description=arguments.description
+        model.card,
+        data=arguments.data,
+        images_seen=arguments.images_before + model.card.images_seen,
+        licence=arguments.licence,
+        description=arguments.description,
     )
     models.save(arguments.out, model, torch.float16)
     size = arguments.out.stat().st_size
