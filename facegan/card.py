@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+ARCHITECTURES = {"dcgan": "DCGAN", "stylegan": "StyleGAN", "stylegan2": "StyleGAN2"}  # as people write them
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,8 @@ class Card:
     licence: str = ""
     description: str = ""
     metrics: tuple[Evaluation, ...] = ()
+
+
+def as_words(text: object) -> str:
+    """Text of somebody's file that stays text in a page: in one line, without Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>|#!])", lambda match: f"&#{ord(match[1])};", " ".join(str(text).split()))

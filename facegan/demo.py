@@ -12,6 +12,7 @@ from facegan.animation import Motion, write_walks
 from facegan.data import DataConfig
 from facegan.files import require_writable
 from facegan.images import Provenance, grid, save
+from facegan.known import DEFAULT_MODEL
 from facegan.networks.dcgan import DCGANConfig
 from facegan.presets import preset
 from facegan.run import Intervals, Run
@@ -22,7 +23,6 @@ from facegan.training.run_folder import RunFolder
 
 T = TypeVar("T")
 
-MODEL = "dcgan-64"
 PSI = 0.7
 FACES = range(64)
 WALKS = (3, 4)  # rows and columns of films
@@ -85,8 +85,8 @@ def demo(
     require_writable(out, "--out")
     out.mkdir(parents=True, exist_ok=True)
     faces, film, folder = out / "faces.png", out / "walk.mp4", RunFolder(new_run_folder(out))
-    sampler = Sampler(models.load(MODEL))
-    say(f"1/3  64 faces of people who do not exist, from the shipped model {MODEL}")
+    sampler = Sampler(models.load(DEFAULT_MODEL))
+    say(f"1/3  64 faces of people who do not exist, from the shipped model {DEFAULT_MODEL}")
     write_faces(sampler, faces)
     say("2/3  a film that walks from face to face")
     film_faces(sampler, film)

@@ -54,17 +54,18 @@ def fetch(
     with FileLock(lock):
         if path.is_file():  # another process may have fetched it
             return
-        fruitless = 0
+        fruitless = furthest = 0
         while fruitless < MAX_FRUITLESS:
-            before = _size(part)
             why = _attempt(url, part, tag, progress)
             if not why:
                 _require_known(url, part, tag, sha256)
                 os.replace(part, path)
                 tag.unlink(missing_ok=True)
                 return
-            fruitless = 0 if _size(part) > before else fruitless + 1
-        kept = f"; the {_size(part):,} bytes that came are kept: try again" if _size(part) else ""
+            fruitless = 0 if _size(part) > furthest else fruitless + 1
+            furthest = max(furthest, _size(part))
+        has_some = tag.is_file() and _size(part) > 0  # without a tag they may be of another file
+        kept = f"; the {_size(part):,} bytes that came are kept: try again" if has_some else ""
         raise UsageError(f"{url}: could not be downloaded ({why}){kept}")
 
 

@@ -71,15 +71,19 @@ def replaced(path: Path) -> Iterator[Path]:
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out`, which is empty or not there, that takes its place if the block ends well."""
+    out = out.resolve()  # "." has no name, and a link stays one
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}{_PARTIAL}")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     temporary.mkdir()
     try:
         yield temporary
-        with suppress(FileNotFoundError):
-            out.rmdir()
-        temporary.replace(out)
+        if out.is_dir():  # it may be where somebody is: filled, not replaced
+            for made in temporary.iterdir():
+                made.replace(out / made.name)
+            temporary.rmdir()
+        else:
+            temporary.replace(out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

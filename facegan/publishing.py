@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from facegan import hub, models
-from facegan.card import Card, Evaluation
+from facegan.card import ARCHITECTURES, Card, Evaluation, as_words
 from facegan.config import UsageError, to_json
-from facegan.files import require_writable, write_text
+from facegan.files import require_empty, write_text
 from facegan.images import Provenance, grid, rgb, save
 from facegan.networks import NetworkConfig
 from facegan.synthesis import Sampler
@@ -28,7 +28,6 @@ SAMPLES = "samples.jpg"
 MESSAGE = "A model of facegan"  # the commit's
 PSI = 0.7
 MAX_COLUMNS, MAX_SIDE = 8, 2048  # of the sample picture; pixels, for models that are not larger themselves
-TITLES = {"dcgan": "DCGAN", "stylegan": "StyleGAN", "stylegan2": "StyleGAN2"}
 # the hub's own words for licences, as far as weights have them; any other is "other" with a name
 _LICENCES = {
     "apache-2.0", "mit", "bsd-3-clause", "gpl-3.0", "agpl-3.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0",
@@ -58,7 +57,7 @@ def stage(model: str, name: str, folder: Path, *, licence: str = "", data: str =
         UsageError: no such model, `name` is not hf://owner/name, no licence, an unwritable place.
     """
     repository = hub.repository_of(name)
-    require_writable(folder, "--dry-run")
+    require_empty(folder, "--dry-run")
     source = models.find(model)
     config, card = models.read_header(source)
     card = replace(card, licence=licence or card.licence, data=data or card.data)
@@ -91,7 +90,7 @@ def model_card(
     parameters: how many the generator has; seeds: those in the sample picture.
     """
     channels, height, width = config.image_shape
-    title = TITLES.get(config.architecture, config.architecture)
+    title = ARCHITECTURES.get(config.architecture, config.architecture)
     kind = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
     lines = [
         *_front_matter(config, card),
@@ -104,7 +103,7 @@ def model_card(
         "",
         f"*Seeds {seeds[0]}-{seeds[-1]} at psi {PSI}.*",
         "",
-        *([_prose(card.description), ""] if card.description else []),
+        *([as_words(card.description), ""] if card.description else []),
         "## Use",
         "",
         "```python",
@@ -155,19 +154,24 @@ def model_card(
 
 
 def _front_matter(config: NetworkConfig, card: Card) -> list[str]:
-    """The lines of YAML in front; texts are quoted as JSON, which YAML takes."""
-    word = re.sub(r"[^a-z0-9.]+", "-", card.licence.lower()).strip("-")
-    known = word in _LICENCES
+    """The lines of YAML in front."""
     return [
         "---",
-        f"license: {word if known else 'other'}",
-        *([] if known else [f"license_name: {json.dumps(word or 'not-stated')}"]),
+        *licence_lines(card.licence),
         "library_name: facegan",
         "pipeline_tag: unconditional-image-generation",
         "tags:",
         *(f"- {tag}" for tag in ("facegan", "gan", "image-generation", config.architecture)),
         "---",
     ]
+
+
+def licence_lines(licence: str) -> list[str]:
+    """A licence in the hub's words, as YAML; any text is quoted as JSON, which YAML takes."""
+    word = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")
+    if word in _LICENCES:
+        return [f"license: {word}"]
+    return ["license: other", f"license_name: {json.dumps(word or 'not-stated')}"]
 
 
 def _labels(config: NetworkConfig) -> list[str]:
@@ -216,15 +220,5 @@ def _settings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    cells = [head, ("---",) * len(head), *(tuple(map(_cell, row)) for row in rows)]
+    cells = [head, ("---",) * len(head), *(tuple(map(as_words, row)) for row in rows)]
     return [f"| {' | '.join(row)} |" for row in cells]
-
-
-def _cell(text: str) -> str:
-    """One line, without what would end the cell or begin a tag."""
-    return _prose(" ".join(text.split())).replace("|", "\\|")
-
-
-def _prose(text: str) -> str:
-    """A model file's text, in which no HTML begins."""
-    return text.replace("<", "&lt;")

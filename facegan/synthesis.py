@@ -36,8 +36,8 @@ MAX_PSI = 10.0  # far beyond any use; what overflows is not the model's fault
 DEFAULT_BATCH, MAX_BATCH = 32, 65_536
 
 
-def parse_seeds(text: str) -> Sequence[int]:
-    """Seeds from ranges and lists: "0-63", "1,5,9-12".
+def parse_seeds(text: str, most: int | None = None) -> Sequence[int]:
+    """Seeds from ranges and lists: "0-63", "1,5,9-12"; at most so many, counted before they are listed.
 
     Raises:
         UsageError: not of this form, a range that runs backwards, a seed above 2**32 - 1, too long a list.
@@ -56,9 +56,11 @@ def parse_seeds(text: str) -> Sequence[int]:
             raise UsageError(f"seeds {part.strip()!r}: runs backwards; write {stop}-{start}")
         check_seed(stop)
         ranges.append(range(start, stop + 1))
+    count = sum(len(seeds) for seeds in ranges)
+    if most is not None and count > most:
+        raise UsageError(f"seeds {text[:40]!r}: {count:,}; at most {most:,} at a time")
     if len(ranges) == 1:
         return ranges[0]
-    count = sum(len(seeds) for seeds in ranges)
     if count > MAX_LISTED_SEEDS:
         raise UsageError(
             f"seeds {text[:40]!r}: {count:,} in a list; at most {MAX_LISTED_SEEDS:,}, or one range"

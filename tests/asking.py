@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -103,9 +104,7 @@ class Held:
 
 def until(holds: Callable[[], bool]) -> None:
     """Waits for what other threads bring about."""
-    waiting = threading.Event()
-    for _ in range(SECONDS * 1000):
-        if holds():
-            return
-        waiting.wait(0.001)
-    raise AssertionError("did not come about")
+    pause, end = threading.Event(), time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end, "did not come about"
+        pause.wait(0.001)

@@ -93,6 +93,9 @@ class Process:
             return tried.connect_ex(("127.0.0.1", self.port)) == 0
 
 
+EACH = 300  # pictures a request: seconds of work in all, in which the queue can be seen
+
+
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_models(tmp_path_factory.mktemp("models"))
@@ -113,22 +116,23 @@ def processes() -> Iterator[list[Process]]:
 def test_a_signal_under_load_finishes_what_was_accepted(
     number: signal.Signals, paths: tuple[Path, Path], processes: list[Process]
 ) -> None:
-    server = Process("--model", str(paths[0]), "--set", "max_batch=1")
+    words = ["max_batch=1", f"max_pictures={EACH}", f"max_queue={12 * EACH}"]
+    server = Process("--model", str(paths[0]), *(word for each in words for word in ("--set", each)))
     processes.append(server)
 
     def ask(first: int) -> int:
-        body = {"seeds": f"{first}-{first + 59}", "size": 64}
+        body = {"seeds": f"{first}-{first + EACH - 1}"}
         return httpx.post(f"{server.url}/v1/generate", json=body, timeout=SECONDS).status_code
 
     with ThreadPoolExecutor(12) as clients:
-        asked = [clients.submit(ask, 60 * client) for client in range(12)]
+        asked = [clients.submit(ask, EACH * client) for client in range(12)]
         metrics = "facegan_queue_pictures"
 
         def waiting() -> float:
             lines = httpx.get(f"{server.url}/metrics").text.splitlines()
             return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{metrics}{{"))
 
-        until(lambda: waiting() > 360)  # so more than half of them are in, most of them not yet answered
+        until(lambda: waiting() > 6 * EACH)  # so more than half of them are in, most of them not yet answered
         server.process.send_signal(number)
         statuses = []
         for each in asked:

@@ -327,7 +327,7 @@ def test_one_thread_at_a_time_is_in_a_model(stylegan: Opened, monkeypatch: pytes
 
 
 def test_wrong_seeds_and_radii_are_refused(stylegan: Opened) -> None:
-    with pytest.raises(UsageError, match="65 faces; at most 64"):
+    with pytest.raises(UsageError, match="65; at most 64"):
         of_seeds(stylegan, "0-64")
     with pytest.raises(UsageError, match="radius 2"):
         near(stylegan, face_of(stylegan), 2.0, [1])

@@ -9,6 +9,7 @@ import typer
 
 from facegan.cli.options import AsJson, Device, Model, Precision, given_start, print_result
 from facegan.config import UsageError
+from facegan.known import DEFAULT_MODEL
 from facegan.terminal import counter, number, whole_number
 
 
@@ -17,7 +18,7 @@ def animate(
         str | None, typer.Option(help="The faces to pass, in this order: 1,2,3 or 0-11; default: 0-5.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The film: .mp4, .gif or .webp.")] = Path("walk.mp4"),
-    model: Model = "dcgan-64",
+    model: Model = DEFAULT_MODEL,
     seconds_per_key: Annotated[
         float, typer.Option(parser=number, metavar="S", help="From one face to the next.")
     ] = 2.0,

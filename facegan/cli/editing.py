@@ -9,6 +9,7 @@ import typer
 
 from facegan.cli.options import AsJson, Device, Model, Precision, print_result
 from facegan.config import UsageError
+from facegan.known import DEFAULT_MODEL
 from facegan.terminal import number, whole_number
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def edit(
         Path | None, typer.Option("--directions", help="A file of directions; default: beside the model.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("edit.png"),
-    model: Model = "stylegan2-64-tiny",
+    model: Model = DEFAULT_MODEL,
     psi: Annotated[float, typer.Option(parser=number, metavar="X", help="Truncation.")] = 0.7,
     noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",
     label: Annotated[str, typer.Option(help="Of a model with labels: glasses=yes,age=old.")] = "",

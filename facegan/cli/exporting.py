@@ -11,6 +11,7 @@ import typer
 
 from facegan.cli.options import AsJson, Model, print_result
 from facegan.config import UsageError, choose
+from facegan.known import DEFAULT_MODEL
 from facegan.terminal import fail
 
 
@@ -41,7 +42,7 @@ STARTS = ("z", "w")
 def export(
     out: Annotated[Path, typer.Option(help="The file to write; of web and space a folder.")],
     file_format: Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}.")] = "onnx",
-    model: Model = "stylegan2-64-tiny",
+    model: Model = DEFAULT_MODEL,
     start: Annotated[
         str | None, typer.Option(help="What the file takes: z, or the w of every layer; default: z.")
     ] = None,

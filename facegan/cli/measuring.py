@@ -10,6 +10,7 @@ import typer
 
 from facegan.cli.options import AsJson, Device
 from facegan.config import UsageError
+from facegan.known import DEFAULT_MODEL
 from facegan.terminal import number, say, stages, whole_number
 
 
@@ -57,7 +58,7 @@ def evaluate(
     from facegan.metrics.subjects import model_subject, opened, pictures_subject
     from facegan.synthesis import DEFAULT_BATCH, Sampler
 
-    name = model or "dcgan-64"
+    name = model or DEFAULT_MODEL
     if (pictures is None) != (resolution is None):
         raise UsageError("--pictures and --resolution go together: two sets are compared at one size")
     of_a_model = {"model": model, "psi": psi, "batch": batch, "precision": precision, "write": write or None}

@@ -9,6 +9,7 @@ import typer
 
 from facegan.cli.options import AsJson, Device, Model, Precision, given_start, print_result
 from facegan.config import UsageError, choose
+from facegan.known import DEFAULT_MODEL
 from facegan.terminal import counter, number, whole_number
 
 FIGURES = ("stylegan",)
@@ -30,7 +31,7 @@ def generate(
         str | None, typer.Option(help="Ranges and lists: 0-63, 1,5,9-12; default: 0-15.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("faces"),
-    model: Model = "dcgan-64",
+    model: Model = DEFAULT_MODEL,
     psi: Annotated[
         float | None,
         typer.Option(
@@ -114,7 +115,7 @@ def mix(
     figure: Annotated[
         str | None, typer.Option(help="stylegan: coarse, middle and fine styles in one picture.")
     ] = None,
-    model: Model = "stylegan2-64-tiny",
+    model: Model = DEFAULT_MODEL,
     psi: Annotated[float, Psi] = 0.7,
     cutoff: Cutoff = None,
     noise: Noise = "const",

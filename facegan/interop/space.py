@@ -8,27 +8,30 @@ Whoever visits shares one studio: what one visitor keeps the others see, until t
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from facegan import models
+from facegan.card import as_words
 from facegan.config import UsageError
 from facegan.files import new_folder, require_empty
 from facegan.models import Model
+from facegan.publishing import licence_lines
 
 _README = """\
 ---
-title: {title}
+title: {quoted}
 sdk: gradio
 app_file: app.py
-license: {licence}
+{licence}
 short_description: Faces of people who do not exist
 tags: [facegan, gan]
 ---
 
 # {title}
 
-Synthetic faces by the model `{title}`, in facegan's studio. The people in them do not exist.
+Synthetic faces by the model {title}, in facegan's studio. The people in them do not exist.
 Do not pass them off as photographs of real people. {data}
 """
 _APP = '''\
@@ -60,9 +63,10 @@ def export_space(model: Model, out: Path) -> dict[str, Any]:
     if licence in ("", "unknown"):
         raise UsageError(f"model {model.name!r}: its card names no licence, so nobody else may use it")
     require_empty(out, "--out")
-    data = f"It was trained on {model.card.data}." if model.card.data else ""
+    data = f"It was trained on {as_words(model.card.data)}." if model.card.data else ""
+    title, words = as_words(model.name), "\n".join(licence_lines(licence))
     with new_folder(out) as folder:
-        text = _README.format(title=model.name, licence=licence.lower(), data=data)
+        text = _README.format(title=title, quoted=json.dumps(model.name), licence=words, data=data)
         (folder / "README.md").write_text(text, encoding="utf-8")
         (folder / "app.py").write_text(_APP, encoding="utf-8")
         (folder / "requirements.txt").write_text(f"facegan[studio]=={__version__}\n", encoding="utf-8")

@@ -36,6 +36,7 @@ async function draw(current) {
   pixels.getContext("2d").putImageData(image, 0, 0);
   const context = face.getContext("2d");
   context.imageSmoothingQuality = "high";
+  context.clearRect(0, 0, face.width, face.height); // of pictures with transparent parts
   context.drawImage(pixels, 0, 0, face.width, face.height);
   const mixed = layers ? `, ${STYLES[styles()].toLowerCase()} of seed ${seedOf(mix)}` : "";
   face.setAttribute("aria-label", `Synthetic face of seed ${chosen}${mixed}`);
@@ -75,12 +76,16 @@ function failed(error) {
 function remember() {
   const parts = { seed: seedOf(seed), psi: psi.value };
   if (styles()) Object.assign(parts, { mix: seedOf(mix), styles: styles() });
+  for (const [index, value] of label().entries()) parts[`label${index}`] = value;
   history.replaceState(null, "", `#${new URLSearchParams(parts)}`);
 }
 
 function recall() {
   const parts = new URLSearchParams(location.hash.slice(1));
   for (const input of [seed, psi, mix]) if (parts.has(input.id)) input.value = parts.get(input.id);
+  for (const [index, select] of [...document.querySelectorAll("#labels select")].entries()) {
+    if (select.options[parts.get(`label${index}`)]) select.value = parts.get(`label${index}`);
+  }
   const wanted = parts.get("styles") ?? "";
   for (const radio of document.querySelectorAll("input[name=styles]")) radio.checked = radio.value === wanted;
   if (!document.querySelector("input[name=styles]:checked")) {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-from facegan.card import Card, Evaluation
+from facegan.card import Card, Evaluation, as_words
 from facegan.models import ZOO, describe
 from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.parts import QUIET, Common, told
@@ -39,9 +38,11 @@ def card_text(opened: Opened) -> str:
         "data": facts["data"] or "not stated",
         "licence": facts["licence"] or "not stated: ask whoever made it before you use it",
     }
-    table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in rows.items())
-    about = f"\n{_cell(model.card.description)}\n" if model.card.description else ""
-    return f"# {_cell(opened.title)}\n{about}\n| what | value |\n|---|---|\n{table}\n{measured(model.card)}"
+    table = "\n".join(f"| {name} | {as_words(value)} |" for name, value in rows.items())
+    about = f"\n{as_words(model.card.description)}\n" if model.card.description else ""
+    return (
+        f"# {as_words(opened.title)}\n{about}\n| what | value |\n|---|---|\n{table}\n{measured(model.card)}"
+    )
 
 
 def without_pictures(markdown: str) -> str:
@@ -62,14 +63,8 @@ def _evaluation(found: Evaluation) -> str:
     numbers = ", ".join(f"{value.name} **{value.value:.4g}**" for value in found.values)
     return (
         f"- {numbers}: {found.samples:,} samples, psi {found.psi:g}, against {found.reals:,} pictures of "
-        f"{_cell(found.data)}, {_cell(found.features)}, {found.resolution} px, facegan {found.version}"
+        f"{as_words(found.data)}, {as_words(found.features)}, {found.resolution} px, facegan {found.version}"
     )
-
-
-def _cell(text: Any) -> str:
-    """Text of a file that stays text: in one line, without Markdown or HTML."""
-    words = " ".join(str(text).split())
-    return re.sub(r"([\\`*_{}\[\]<>|#!])", lambda match: f"&#{ord(match[1])};", words)
 
 
 # ---- the tab

@@ -66,10 +66,7 @@ def of_seeds(opened: Opened, text: str) -> Crowd:
     Raises:
         UsageError: not of this form, or more than MAX_FACES.
     """
-    asked = parse_seeds(text)
-    if len(asked) > MAX_FACES:
-        raise UsageError(f"seeds {text[:40]!r}: {len(asked):,} faces; at most {MAX_FACES} at a time")
-    seeds = list(dict.fromkeys(asked))
+    seeds = list(dict.fromkeys(parse_seeds(text, MAX_FACES)))
     return _crowd(opened, SEEDS, seeds, [str(seed) for seed in seeds], seeds)
 
 

@@ -19,27 +19,15 @@ from torch import Tensor
 from facegan import models
 from facegan.config import UsageError, choose
 from facegan.images import Pixels
+from facegan.known import DEFAULT_MODEL
 from facegan.latents.direction_file import beside, fingerprint, read
 from facegan.latents.directions import Directions
+from facegan.serve.served import SharedSampler
 from facegan.serve.studio.faces import Face, from_png, to_png
 from facegan.serve.studio.gallery import Gallery
 from facegan.synthesis import Sampler
 
-DEFAULT_MODEL = "stylegan2-64-tiny"
 DEFAULT_PSI = 0.7
-
-
-class _TakingTurns(Sampler):
-    """A sampler in which one thread at a time makes a batch of pictures: a film lets a slider through."""
-
-    def __init__(self, model: models.Model, device: str) -> None:
-        super().__init__(model, device=device)
-        self._turn = threading.Lock()
-
-    def images(self, w: Tensor, noise: str | list[Tensor] = "const") -> Pixels:
-        """As `Sampler.images`."""
-        with self._turn:
-            return super().images(w, noise)
 
 
 class Opened:
@@ -47,7 +35,7 @@ class Opened:
 
     def __init__(self, name: str, device: str) -> None:
         self.name, self.path = name, models.find(name)
-        self.sampler: Sampler = _TakingTurns(models.load(name), device)
+        self.sampler: Sampler = SharedSampler(models.load(name), device=device)
 
     @property
     def title(self) -> str:
