@@ -53,4 +53,4 @@ class Card:
 
 def as_words(text: object) -> str:
     """Text of somebody's file that stays text in a page: in one line, without Markdown or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!])", lambda match: f"&#{ord(match[1])};", " ".join(str(text).split()))
+    return re.sub(r"([\\`*{}\[\]<>|#!])", lambda match: f"&#{ord(match[1])};", " ".join(str(text).split()))

@@ -117,6 +117,15 @@ def test_a_cut_connection_is_gone_on_from_where_it_was_cut(
     assert server.asked == [(None, None), ("bytes=300000-", version), ("bytes=400000-", version)]
 
 
+def test_a_download_that_gets_no_further_ends(server: Server, tmp_path: Path) -> None:
+    """Without an ETag each attempt begins anew: 100 bytes after 50 are no progress after 100."""
+    server.headers, server.cut_after = {}, [100, 50] * 100
+    with pytest.raises(UsageError, match="could not be downloaded") as caught:
+        fetch(f"{server.url}/file", tmp_path / "file")
+    assert len(server.asked) < 20
+    assert "are kept" not in str(caught.value)
+
+
 def test_a_later_attempt_goes_on_as_well(server: Server, tmp_path: Path) -> None:
     server.cut_after = [300_000, 0, 0]
     with pytest.raises(

@@ -283,6 +283,8 @@ def test_a_dry_run_writes_the_same_files_and_asks_nobody(
     assert written == {"model.safetensors", "README.md", "samples.jpg", "config.json"}
     assert models.load(str(tmp_path / "look")).card.licence == "MIT"
     assert online.requests == []
+    assert cli.run([*arguments, "--dry-run", str(tmp_path / "look")]) == 2
+    assert "has files in it" in capsys.readouterr().err
     assert cli.run([*arguments, "--dry-run", str(tmp_path / "no"), "--private"]) == 2
     assert "have no effect with --dry-run" in capsys.readouterr().err
 
@@ -372,7 +374,7 @@ def test_every_number_stands_there_with_its_whole_protocol() -> None:
     text = card_of(metrics=(EVALUATION, replace(EVALUATION, psi=1.0, width=20)))
     assert text.count("| FD-pixels | 12.35 | 11 to 13 |") == 2
     assert text.count("| recall | 0.25 |  |") == 2
-    assert "| data | held \\| out |" in text
+    assert "| data | held &#124; out |" in text
     assert "| psi | 0.9 |" in text
     assert "| width | 20 |" in text
     for name in ("samples", "seed", "precision", "data key", "reals", "crop", "features", "version"):
@@ -388,7 +390,7 @@ def test_labels_are_listed_with_their_values() -> None:
 
 def test_a_card_s_own_text_is_no_html_and_no_table() -> None:
     text = card_of(data="a | b\n\n# c <script>", description="<img src=x>")
-    assert "| data | a \\| b # c &lt;script> |" in text
+    assert "| data | a &#124; b &#35; c &#60;script&#62; |" in text
     assert "<script" not in text
     assert "<img" not in text
 
@@ -439,3 +441,11 @@ def test_the_stand_in_is_asked_by_the_real_library(online: Hub) -> None:
     with pytest.raises(UsageError):
         hub.download("hf://me/nothing")
     assert online.requests == ["HEAD /me/nothing/resolve/main/model.safetensors"]
+
+
+def test_foreign_text_stays_text_in_a_card() -> None:
+    said = Card(
+        data="![x](https://tracker/)", licence="MIT", description="# big\n<script>alert(1)</script> [y](z)"
+    )
+    text = publishing.model_card("me/faces", DCGANConfig(resolution=8), said, parameters=1, seeds=range(4))
+    assert not any(part in text for part in ("![x]", "<script>", "\n# big", "[y]("))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from states import differing
 
 from facegan import cli, models
 from facegan.config import UsageError
-from facegan.data import DataConfig, Dataset, open_dataset, source, stores
+from facegan.data import DataConfig, Dataset, dataset, open_dataset, source, stores
 from facegan.run import Run
 from facegan.training.loop import train
 from facegan.training.reporter import Silent
@@ -89,6 +90,34 @@ def test_each_shard_s_labels_are_of_its_own_pictures(picture_folder: Path, tmp_p
     assert (data.labels, data.label_problems) == ([{"age": 3}, {"age": 70}], {})
 
 
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [("{top}/", ""), ("", "{top}/")],
+    ids=["in the top folder", "beside it"],
+)
+def test_each_shard_may_have_its_own_top_folder(
+    picture_folder: Path, tmp_path: Path, place: str, named: str
+) -> None:
+    for top, age in (("part0", 3), ("part1", 70)):
+        line = f'{{"file_name": "{named.format(top=top)}x.png", "age": {age}}}'
+        names = {"00.png": f"{top}/x.png"}
+        path = tmp_path / "in" / f"{top}.zip"
+        shard(picture_folder, path, names, **{f"{place.format(top=top)}metadata__jsonl": line})
+        alone = opened(path, tmp_path)
+        assert (alone.labels, alone.label_problems) == ([{"age": age}], {})
+    data = opened(tmp_path / "in", tmp_path)
+    assert (data.labels, data.label_problems) == ([{"age": 3}, {"age": 70}], {})
+
+
+def test_labels_beside_the_shards_may_name_their_top_folders(picture_folder: Path, tmp_path: Path) -> None:
+    shard(picture_folder, tmp_path / "in" / "a.zip", {"00.png": "part0/x.png"})
+    shard(picture_folder, tmp_path / "in" / "b.zip", {"01.png": "x.png"})
+    lines = '{"file_name": "x.png", "age": 70}\n{"file_name": "part0/x.png", "age": 3}\n'
+    (tmp_path / "in" / "metadata.jsonl").write_text(lines)
+    data = opened(tmp_path / "in", tmp_path)
+    assert (data.labels, data.label_problems) == ([{"age": 3}, {"age": 70}], {})
+
+
 def test_labels_beside_the_shards_are_for_all_of_them(shards: Path, tmp_path: Path) -> None:
     """As CelebA's zip and its list of attributes come."""
     lines = "".join(f"{name} {1 if number % 2 else -1}\n" for number, name in enumerate(NAMES))
@@ -116,6 +145,27 @@ def test_classes_are_the_sub_folders_of_all_shards_together(picture_folder: Path
     shard(picture_folder, tmp_path / "in" / "a.zip", {"00.png": "all/cat/0.png", "01.png": "all/cat/1.png"})
     shard(picture_folder, tmp_path / "in" / "b.zip", {"02.png": "all/dog/0.png"})
     assert opened(tmp_path / "in", tmp_path).labels == [{"class": "cat"}, {"class": "cat"}, {"class": "dog"}]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["cat/0.png", "dog/1.png"], ["cat/0.png", "dog/1.png"]),
+        (["part0/cat/0.png", "part0/dog/1.png"], ["part1/cat/0.png", "part1/dog/1.png"]),
+        (["part0/cat/0.png", "part0/dog/1.png"], ["cat/0.png", "dog/1.png"]),
+        (["cat/0.png"], ["dog/1.png"]),
+        (["part0/cat/0.png"], ["part1/dog/1.png"]),
+        (["cat/images/0.png"], ["dog/images/1.png"]),
+        (["cat/0.png"], ["cat/0.png", "dog/1.png"]),
+    ],
+)
+def test_shards_without_label_files_have_the_classes_of_their_sub_folders(
+    picture_folder: Path, tmp_path: Path, first: list[str], second: list[str]
+) -> None:
+    for name, inside in (("a.zip", first), ("b.zip", second)):
+        shard(picture_folder, tmp_path / "in" / name, dict(zip(NAMES, inside, strict=False)))
+    expected = [{"class": "cat" if "cat/" in name else "dog"} for name in (*first, *second)]
+    assert opened(tmp_path / "in", tmp_path).labels == expected
 
 
 def test_shards_themselves_are_no_classes(shards: Path, tmp_path: Path) -> None:
@@ -266,6 +316,34 @@ def test_a_picture_that_has_become_unreadable_is_named_when_it_is_due(
     data.pictures([4, 6])
     with pytest.raises(OSError, match=r"its 05\.png has become unreadable"):
         data.pictures([5])
+
+
+@pytest.mark.parametrize("limit", [0.0, 20.0], ids=["on the fly", "map"])
+def test_a_set_without_usable_pictures_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float
+) -> None:
+    shard(tmp_path, tmp_path / "in" / "a.zip", {}, bad__png="no picture")
+    archives: list[zipfile.ZipFile] = []
+
+    class Kept(zipfile.ZipFile):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            archives.append(self)
+
+    monkeypatch.setattr(zipfile, "ZipFile", Kept)
+    threads = set(threading.enumerate())
+    with pytest.raises(UsageError, match="none of its 1 pictures is usable"):
+        opened(tmp_path / "in", tmp_path, limit=limit)
+    assert [archive.fp for archive in archives] == [None]
+    assert set(threading.enumerate()) <= threads
+
+
+def test_a_shape_that_cannot_be_is_told_before_anything_is_opened(
+    shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "open_source", None)  # any call would fail
+    with pytest.raises(UsageError, match="crop celeba"):
+        open_dataset(DataConfig(str(shards), crop="celeba"), resolution=(10, 8))
 
 
 def test_which_pictures_are_usable_is_found_out_once(

@@ -42,6 +42,16 @@ def test_a_space_says_what_the_hub_asks_for_and_holds_the_model(
     assert np.abs(own.astype(int) - there).max() <= 2  # its weights are float16
 
 
+def test_any_name_and_licence_make_front_matter_that_can_be_read(
+    tiny_model: models.Model, tmp_path: Path
+) -> None:
+    licence = "NVIDIA Source Code License (non-commercial)"
+    export_space(replace(with_licence(tiny_model, licence), name="my: [faces]"), tmp_path / "space")
+    front = yaml.safe_load((tmp_path / "space" / "README.md").read_text().split("---")[1])
+    assert front["title"] == "my: [faces]"
+    assert (front["license"], front["license_name"]) == ("other", "nvidia-source-code-license-non-commercial")
+
+
 def test_a_model_that_nobody_may_use_is_refused(tiny_model: models.Model, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="names no licence"):
         export_space(with_licence(tiny_model, ""), tmp_path / "space")

@@ -153,3 +153,10 @@ def test_pictures_that_are_not_finite_are_an_error(tiny_model: models.Model) -> 
     next(iter(tiny_model.generator.norms)).running_var.fill_(-1.0)  # type: ignore[arg-type, union-attr]
     with pytest.raises(UsageError, match=r"model 'tiny': its pictures are not finite"):
         Sampler(tiny_model, device="cpu").sample([0])
+
+
+@pytest.mark.parametrize("text", ["0-4", "0-9999998,5"])
+def test_too_many_seeds_are_counted_before_they_are_listed(text: str) -> None:
+    assert list(parse_seeds("0-2,7", 4)) == [0, 1, 2, 7]
+    with pytest.raises(UsageError, match="at most 4 at a time"):
+        parse_seeds(text, 4)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -153,20 +154,20 @@ def open_dataset(
         UsageError: no such data, or no usable picture in it; a cache that cannot be written to.
     """
     path = STARTER_PATH if config.path == STARTER else Path(config.path)
-    source = open_source(path)
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
     if config.crop == "celeba" and height != width:
         raise UsageError(f"crop celeba: it cuts squares, and {height}x{width} pixels are asked for")
     shape = (channels, height, width)
     store: Store
-    with warnings.catch_warnings():
+    with ExitStack() as closing, warnings.catch_warnings():
+        source = closing.enter_context(open_source(path))
         # Pillow's notes on damaged metadata name no file, and a usable picture is used
         warnings.filterwarnings("ignore", module=r"PIL\.")
         if len(source.pictures) * channels * height * width > config.cache_limit_gb * 1e9:
             store = DecodedStore(source, shape, config.crop, cache or default_cache(), progress, num_threads)
+            closing.pop_all()  # it reads on
         else:
-            with source:
-                store = MappedStore(source, shape, config.crop, cache or default_cache(), progress)
+            store = MappedStore(source, shape, config.crop, cache or default_cache(), progress)
     return Dataset(store, source, mirror=config.mirror)
 
 

@@ -4,6 +4,8 @@ metadata.jsonl         one JSON object a line with file_name (Hugging Face's ima
 dataset.json           {"labels": [["00000.png", 3], ...]} (NVIDIA's tools) -> {"class": 3}
 list_attr_celeba.txt   a count, 40 names, then a line of 1 and -1 a picture (CelebA) -> booleans
 sub-folders            cat/1.png -> {"class": "cat"}, where none of the files is there
+
+A top folder that all pictures share is no class, and label files may lie in it or beside it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def read_labels(source: Source) -> tuple[dict[str, Labels], dict[str, str]]:
     places: dict[_Key, str] = {}
     problems: dict[str, str] = {}
     for entry in source.label_files:
-        kind = entry.inner.removeprefix(source.root)
+        kind = source.below_root(entry)
         try:
             text = source.read(entry).decode("utf-8-sig", errors="replace")
         except Exception as error:  # a damaged or encrypted zip can answer with nearly any of them
@@ -47,14 +49,19 @@ def read_labels(source: Source) -> tuple[dict[str, Labels], dict[str, str]]:
                 places[entry.shard, name] = f"{entry.name}, {place}"
     found: dict[str, Labels] = {}
     for picture in source.pictures:
-        name = picture.inner.removeprefix(source.root)
-        # a label file may name its pictures without their folders, as CelebA's does; what lies beside shards
-        # is for all of them, what lies in one is for its own pictures
+        whole = picture.inner
         mine: Labels = {}
-        for shard in dict.fromkeys(("", picture.shard)):
-            known = shard, name if (shard, name) in labels else name.rsplit("/", 1)[-1]
-            places.pop(known, None)
-            mine = mine | labels.get(known, {})
+        # what lies beside shards is for all of them, what lies in one is for its own pictures
+        for shard, below in {
+            "": whole.removeprefix(source.root),
+            picture.shard: source.below_root(picture),
+        }.items():
+            # a label file may name its pictures without their folders, as CelebA's does
+            names = (below, whole, whole.rsplit("/", 1)[-1])
+            known = next(((shard, name) for name in names if (shard, name) in labels), None)
+            if known:
+                places.pop(known, None)
+                mine = mine | labels[known]
         if mine:
             found[picture.name] = mine
         elif labels:
@@ -64,10 +71,19 @@ def read_labels(source: Source) -> tuple[dict[str, Labels], dict[str, str]]:
 
 
 def _folders_as_classes(source: Source) -> dict[str, Labels]:
-    relative = {entry.name: entry.inner.removeprefix(source.root) for entry in source.pictures}
-    classes = {name: path.split("/", 1)[0] for name, path in relative.items() if "/" in path}
-    several = len(set(classes.values())) > 1
-    return {name: {"class": folder} for name, folder in classes.items()} if several else {}
+    """Classes below each shard's own top folder or, where one has none there, below what all share.
+
+    The latter are shards of one class each: cat.zip with cat/1.png, dog.zip with dog/1.png.
+    """
+    pictures = source.pictures
+    own = {entry.name: source.below_root(entry) for entry in pictures}
+    shared = {entry.name: entry.inner.removeprefix(source.root) for entry in pictures}
+    for paths in (own, shared):
+        classes = {name: path.split("/", 1)[0] for name, path in paths.items() if "/" in path}
+        everywhere = {e.shard for e in pictures if e.name in classes} == {e.shard for e in pictures}
+        if len(set(classes.values())) > 1 and (everywhere or paths is shared):
+            return {name: {"class": folder} for name, folder in classes.items()}
+    return {}
 
 
 def _metadata_jsonl(text: str) -> Iterator[_Line]:

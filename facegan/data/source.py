@@ -38,6 +38,7 @@ class Entry:
     size: int
     stamp: int  # modification time in ns, or the zip's CRC
     shard: str = ""  # of a file in a folder's zip: the zip's own name with a slash, with which `name` begins
+    root: str = ""  # of a file in a folder's zip: the zip's own `Source.root`
 
     @property
     def inner(self) -> str:
@@ -48,9 +49,8 @@ class Entry:
 class Source(ABC):
     """The files of a folder or zip, in the order of their names; `read` may be called from threads.
 
-    `root` is the one top folder that all pictures share, with its slash, or nothing: names of labels and
-    classes are relative to it. Of files in a folder's zips, names inside the zip count. `left_out` holds the
-    pictures that are not read, with the reason.
+    `root` is the one top folder that all pictures share, with its slash, or nothing. Of files in a folder's
+    zips, names inside the zip count. `left_out` holds the pictures that are not read, with the reason.
     """
 
     def __init__(self, path: Path, entries: list[Entry], left_out: dict[str, str]) -> None:
@@ -61,11 +61,15 @@ class Source(ABC):
             if entry.name.lower().endswith(_OTHER_PICTURES):
                 left_out[entry.name] = "only PNG, JPEG and WebP are read; convert it first"
         self.root = _shared_folder([entry.inner for entry in self.pictures])
-        self.label_files = [e for e in entries if e.inner.removeprefix(self.root) in LABEL_FILES]
+        self.label_files = [e for e in entries if self.below_root(e) in LABEL_FILES]
         if not self.pictures:
             name, reason = next(iter(left_out.items()), ("", ""))
             example = f"; {on_one_line(name)}: {reason}" if name else ""
             raise UsageError(f"{path}: no pictures in it ({', '.join(READ_SUFFIXES)}){example}")
+
+    def below_root(self, entry: Entry) -> str:
+        """The name without the top folder, which each of a folder's zips may have of its own."""
+        return entry.inner.removeprefix(entry.root or self.root)
 
     def read(self, entry: Entry) -> bytes:
         """The content of one file.
@@ -168,7 +172,8 @@ class FolderSource(Source):
         self._shards[prefix] = shard
         left_out |= {prefix + inner: why for inner, why in shard.left_out.items()}
         return [
-            Entry(prefix + e.name, e.size, e.stamp, prefix) for e in (*shard.pictures, *shard.label_files)
+            Entry(prefix + e.name, e.size, e.stamp, prefix, shard.root)
+            for e in (*shard.pictures, *shard.label_files)
         ]
 
     def _content(self, entry: Entry) -> bytes:

@@ -90,7 +90,7 @@ class DecodedStore(Store):
     """Decodes on demand, in threads.
 
     Every picture is opened once, to know which are usable; that is kept in the cache, so that a later start
-    knows it at once.
+    knows it at once. The source has to stay open.
     """
 
     def __init__(
@@ -107,12 +107,16 @@ class DecodedStore(Store):
         self._shape, self._threads = shape, threads
         key = _key(source, shape, crop)
         index_path = cache / "datasets" / f"{key}.names.json"
-        self.index = _found_or_built(
-            index_path,
-            key,
-            lambda: _read_index(index_path, source, shape, key),
-            lambda: self._decoding.whole(key, progress, lambda pixels: None),
-        )
+        try:
+            self.index = _found_or_built(
+                index_path,
+                key,
+                lambda: _read_index(index_path, source, shape, key),
+                lambda: self._decoding.whole(key, progress, lambda pixels: None),
+            )
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
         entries = {entry.name: entry for entry in source.pictures}
         self._entries = [entries[name] for name in self.index["names"]]
         self._ready: dict[int, Future[Pixels]] = {}  # what was told to come, the oldest first
