@@ -477,7 +477,9 @@ def run_folder(desk: Desk) -> RunFolder:
 
 
 def test_a_run_is_seen_with_its_speed_and_the_time_left(desk: Desk, run_folder: RunFolder) -> None:
-    seen = look(desk.runs, "<b>run")
+    with run_folder.locked():
+        seen = look(desk.runs, "<b>run")
+        later = look(desk.runs, "<b>run", now=os.stat(run_folder.log_path).st_mtime + 3600)
     assert seen.seconds_left == 600 / 20
     assert seen.state == "is training"
     page = facts_html(seen)
@@ -486,9 +488,9 @@ def test_a_run_is_seen_with_its_speed_and_the_time_left(desk: Desk, run_folder: 
     assert "&lt;b&gt;run" in page
     assert "<b>run" not in page
     assert "D_real" in curves_html(seen.record)
-    later = look(desk.runs, "<b>run", now=os.stat(run_folder.log_path).st_mtime + 3600)
-    assert later.state == "rests"
-    assert "left" not in facts_html(later)
+    for resting in (later, look(desk.runs, "<b>run")):  # silent for an hour; stopped
+        assert resting.state == "rests"
+        assert "left" not in facts_html(resting)
 
 
 def test_the_grids_of_a_run_can_be_gone_through(desk: Desk, run_folder: RunFolder) -> None:

@@ -44,6 +44,7 @@ class Look:
 
     record: Record
     silent_seconds: float  # since it wrote its last line
+    is_locked: bool  # a process holds the folder
 
     @property
     def images_per_second(self) -> float | None:
@@ -62,7 +63,23 @@ class Look:
         """In a word."""
         if self.record.finished:
             return "finished"
-        return "rests" if self.silent_seconds > QUIET_SECONDS else "is training"
+        return "is training" if self.is_locked and self.silent_seconds <= QUIET_SECONDS else "rests"
+
+
+def _is_locked(run: Path) -> bool:
+    """Whether a process trains in the folder; taken for granted where the system cannot say it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        with open(run / ".lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back with the file, at once
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def look(folder: Path, name: str, now: float | None = None) -> Look:
@@ -74,7 +91,8 @@ def look(folder: Path, name: str, now: float | None = None) -> Look:
     if name not in runs_in(folder):
         raise UsageError(f"run {name[:60]!r}: not in {folder} any more")
     now = time.time() if now is None else now
-    return Look(read_record(folder / name), max(now - _changed(folder / name), 0.0))
+    run = folder / name
+    return Look(read_record(run), max(now - _changed(run), 0.0), _is_locked(run))
 
 
 def facts_html(seen: Look) -> str:
