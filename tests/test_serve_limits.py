@@ -13,9 +13,11 @@ from typing import Any
 import httpx
 import pytest
 from asking import SECONDS, Asking, Held, until, write_models
+from pydantic import BaseModel, ValidationError
 
 from facegan.config import UsageError
 from facegan.serve import guard
+from facegan.serve.bodies import Animated, Edited, Mixed, Pictures
 from facegan.serve.settings import Settings
 
 Ask = Callable[..., Asking]
@@ -154,6 +156,53 @@ def test_a_wrong_body_is_one_line(server: Asking, path: str, body: Any, said: st
 def test_a_body_that_is_no_json_of_ours_is_refused(server: Asking, content: bytes, status: int) -> None:
     headers = {"Content-Type": "application/json"}
     error_of(server.start("POST", "/v1/generate", content=content, headers=headers).result(SECONDS), status)
+
+
+NULLS, WRONG_SEEDS = [None] * 20_000, [-1] * 20_000
+
+
+@pytest.mark.parametrize(
+    ("body_type", "body", "most"),
+    [
+        (Pictures, {"seeds": WRONG_SEEDS}, 2),  # one of each member of the union
+        (Pictures, {"latents": {"w": [NULLS]}}, 2),
+        (Pictures, {"latents": {"w": [[NULLS]]}}, 2),
+        (Pictures, {"latents": {"w": [[None]] * 20_000}}, 2),
+        (Pictures, {"latents": {"w": NULLS}}, 2),
+        (Pictures, {"latents": {"z": [NULLS]}}, 1),
+        (Pictures, {"latents": {"z": [[None]] * 20_000}}, 1),
+        (Pictures, {"latents": {"z": [[0]], "seeds": WRONG_SEEDS}}, 1),
+        (Pictures, {"latents": dict.fromkeys(map(str, range(20_000)))}, 1),
+        (Pictures, dict.fromkeys(map(str, range(20_000))), 1),
+        (Edited, {"directions": dict.fromkeys(map(str, range(20_000)))}, 1),
+        (Mixed, {"rows": WRONG_SEEDS, "cols": WRONG_SEEDS}, 4),
+        (Animated, {"seeds": WRONG_SEEDS}, 2),
+    ],
+)
+def test_a_wrong_body_has_few_errors_however_large_it_is(
+    body_type: type[BaseModel], body: Any, most: int
+) -> None:
+    with pytest.raises(ValidationError) as error:
+        body_type.model_validate(body)
+    assert 1 <= error.value.error_count() <= most
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("generate", {"seeds": [1, -1, -2]}, "seeds.1 '-1': Input should be greater than or equal to 0"),
+        ("generate", {"latents": {"z": [[0], [0, None, None]]}}, "latents.z.1.1 'None': Input should be a"),
+        ("generate", {str(n): n for n in range(30)}, "at most 18 names, not 30"),
+        ("edit", {"directions": {str(n): n for n in range(33)}}, "directions: at most 32 names, not 33"),
+    ],
+)
+def test_of_many_errors_the_first_is_told(server: Asking, path: str, body: Any, said: str) -> None:
+    assert said in error_of(server.post(f"/v1/{path}", body), 422)
+
+
+def test_a_query_of_many_names_is_not_looked_into(server: Asking) -> None:
+    query = "&".join(f"x{number}=1" for number in range(1000))
+    assert "at most 14 names, not 1000" in error_of(server.get(f"/v1/faces/1.png?{query}"), 422)
 
 
 def test_unknown_models_paths_and_methods(server: Asking) -> None:

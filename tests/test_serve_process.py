@@ -194,6 +194,37 @@ def test_more_than_max_connections_are_refused(paths: tuple[Path, Path], process
 
 
 @pytest.mark.slow
+def test_idle_and_half_sent_requests_do_not_hold_places(
+    paths: tuple[Path, Path], processes: list[Process]
+) -> None:
+    words = ["--set", "max_connections=4", "--set", "head_seconds=1"]
+    server = Process("--model", str(paths[0]), *words)
+    processes.append(server)
+    held = [socket.create_connection(("127.0.0.1", server.port), SECONDS) for _ in range(5)]
+    try:
+        for each in held[:3]:
+            each.sendall(b"GET /healthz HTTP/1.1\r\nHost: he")
+        assert httpx.get(f"{server.url}/healthz").status_code == 503
+        assert [each.recv(1) for each in held] == [b""] * 5
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+    finally:
+        for each in held:
+            each.close()
+
+
+@pytest.mark.slow
+def test_there_are_no_websockets(paths: tuple[Path, Path], processes: list[Process]) -> None:
+    server = Process("--model", str(paths[0]))
+    processes.append(server)
+    upgrade = {
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }  # fmt: skip
+    for path, status in (("/healthz", 200), ("/nowhere", 404)):
+        assert httpx.get(f"{server.url}{path}", headers=upgrade).status_code == status
+
+
+@pytest.mark.slow
 def test_listening_to_others_without_keys_is_warned_of(
     paths: tuple[Path, Path], processes: list[Process], tmp_path: Path
 ) -> None:

@@ -1,13 +1,16 @@
 """What requests say, as FastAPI checks and documents it.
 
-What depends on the model or on the settings is checked by the routes.
+What depends on the model or on the settings is checked by the routes. A wrong body costs what its first
+errors cost: lists end at their first wrong element, and what has too many names is not looked into. An
+error for each of a million elements would hold up the whole server.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from facegan.animation import MAX_SCALE
 from facegan.latents.directions import MAX_STRENGTH
@@ -16,7 +19,10 @@ from facegan.synthesis import MAX_PSI, MAX_SEED
 DEFAULT_PSI = 0.7
 MAX_TEXT = 2000  # characters of a list of seeds
 MAX_MOVES = 32
+MAX_UNKNOWN = 8  # names beyond the known ones that are still told one by one
 
+T = TypeVar("T")
+Rows = Annotated[list[T], Field(fail_fast=True)]
 Format = Literal["png", "jpg", "webp"]
 Noise = Literal["const", "random", "none"]
 Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
@@ -49,7 +55,7 @@ Size = Annotated[
     Field(ge=1, description="Pixels of the longer side, resized by Lanczos; default: the model's."),
 ]
 Seeds = Annotated[
-    list[Seed] | Annotated[str, Field(max_length=MAX_TEXT)],
+    Rows[Seed] | Annotated[str, Field(max_length=MAX_TEXT)],
     Field(
         description="A list of numbers, or ranges and lists in text: 0-15 or 1,5,9-12.",
         examples=["0-3", [1, 5, 9]],
@@ -57,10 +63,28 @@ Seeds = Annotated[
 ]
 
 
-class Query(BaseModel):
-    """How the face of a seed is made."""
+def _require_few(given: Any, most: int) -> Any:
+    """What was given, unless it is an object of too many names: each would be an error of its own."""
+    if isinstance(given, dict) and len(given) > most:
+        raise PydanticCustomError(
+            "too_many", "at most {most} names, not {count}", {"most": most, "count": len(given)}
+        )
+    return given
+
+
+class Asked(BaseModel):
+    """What a request may say, and nothing else."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_names(cls, given: Any) -> Any:
+        return _require_few(given, len(cls.model_fields) + MAX_UNKNOWN)
+
+
+class Query(Asked):
+    """How the face of a seed is made."""
 
     model: Model = ""
     psi: Psi = DEFAULT_PSI
@@ -70,24 +94,20 @@ class Query(BaseModel):
     size: Size = None
 
 
-class LatentRows(BaseModel):
+class LatentRows(Asked):
     """w or z, one of the two, as `facegan generate --latents` reads them from a file."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    w: list[list[Number]] | list[list[list[Number]]] | None = Field(
+    w: Rows[Rows[Number]] | Rows[Rows[Rows[Number]]] | None = Field(
         None, description="[N, w_dim], or [N, layers, w_dim]; used as it is: without psi, cutoff and label."
     )
-    z: list[list[Number]] | None = Field(None, description="[N, z_dim]; goes through the mapping.")
-    seeds: list[Seed] | None = Field(None, description="Whose noise, and whose labels; default: 0, 1, ...")
+    z: Rows[Rows[Number]] | None = Field(None, description="[N, z_dim]; goes through the mapping.")
+    seeds: Rows[Seed] | None = Field(None, description="Whose noise, and whose labels; default: 0, 1, ...")
 
 
-class Pictures(BaseModel):
+class Pictures(Asked):
     """Pictures of seeds or of latents."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"seeds": "0-3", "psi": 0.7, "format": "jpg"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"seeds": "0-3", "psi": 0.7, "format": "jpg"}]})
 
     model: Model = ""
     seeds: Seeds | None = None
@@ -107,12 +127,14 @@ class Edited(Pictures):
     """Pictures whose w is moved along directions; without seeds and latents that of seed 0."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"seeds": [7], "directions": {"smile": 2, "pca:1": -1}}]},
     )
 
-    directions: dict[
-        Annotated[str, Field(max_length=80)], Annotated[Number, Field(ge=-MAX_STRENGTH, le=MAX_STRENGTH)]
+    directions: Annotated[
+        dict[
+            Annotated[str, Field(max_length=80)], Annotated[Number, Field(ge=-MAX_STRENGTH, le=MAX_STRENGTH)]
+        ],
+        BeforeValidator(lambda given: _require_few(given, MAX_MOVES)),
     ] = Field(
         min_length=1, max_length=MAX_MOVES,
         description="Name to strength, in standard deviations of w: a name of GET /v1/models, pca:0, sefa:3.",
@@ -124,11 +146,11 @@ class Edited(Pictures):
     )
 
 
-class Mixed(BaseModel):
+class Mixed(Asked):
     """Each row's face with some layers of each column's, in one labelled picture."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"rows": "0-2", "cols": "4-7", "styles": "coarse"}]}
+        json_schema_extra={"examples": [{"rows": "0-2", "cols": "4-7", "styles": "coarse"}]}
     )
 
     model: Model = ""
@@ -144,11 +166,10 @@ class Mixed(BaseModel):
     format: Format = "png"
 
 
-class Animated(BaseModel):
+class Animated(Asked):
     """A film through the faces of seeds, and back to the first."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"seeds": [1, 2, 3], "seconds_per_key": 1, "fps": 24}]},
     )
 

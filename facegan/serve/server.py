@@ -19,6 +19,7 @@ from fastapi import FastAPI
 
 from facegan.config import UsageError
 from facegan.serve.api import create_app
+from facegan.serve.connections import impatient
 from facegan.serve.guard import log
 from facegan.serve.service import Service
 from facegan.serve.settings import LOCAL_HOSTS, Settings
@@ -34,6 +35,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=impatient(settings.head_seconds, settings.max_body_bytes),
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from facegan.config import UsageError
+from facegan.known import DEFAULT_MODEL
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
@@ -28,6 +29,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_frames": (1, 1_000_000),
     "max_films": (1, 1000),
     "film_seconds": (1, 10_000_000),
+    "head_seconds": (0.1, 3600),
     "request_seconds": (0.001, 86_400),
     "drain_seconds": (0, 3600),
     "shutdown_seconds": (0, 3600),
@@ -42,7 +44,7 @@ class Settings:
         UsageError: no model, a number out of its range, or a request larger than the queue.
     """
 
-    models: tuple[str, ...] = ("stylegan2-64-tiny",)
+    models: tuple[str, ...] = (DEFAULT_MODEL,)
     host: str = "127.0.0.1"
     port: int = 8000  # 0: any that is free
     api_keys: str = ""  # a file with a key a line; none: everyone may ask
@@ -61,6 +63,7 @@ class Settings:
     max_frames: int = 1800
     max_films: int = 8  # waiting, being made and kept
     film_seconds: float = 3600.0  # that a finished film is kept
+    head_seconds: float = 20.0  # for a request's line and headers to arrive, from the answer before on
     request_seconds: float = 60.0
     drain_seconds: float = 0.0  # between a SIGTERM and the closing of the port
     shutdown_seconds: float = 30.0  # for accepted requests to end

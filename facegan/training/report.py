@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from facegan.config import UsageError
 from facegan.files import require_writable_file, write_text
 from facegan.training.record import Record, distances, read_record
 from facegan.training.report_page import page
@@ -20,11 +21,13 @@ def write_report(path: Path, out: Path | None = None) -> dict[str, Any]:
     """Writes the page about the run folder `path`, RUN/report.html unless told; returns where, and how far.
 
     Raises:
-        UsageError: no run there, or its config is damaged; a place that cannot be written to.
+        UsageError: no run there, or its config is damaged; not a page's name; an unwritable place.
         OSError: it could not be written; nothing was.
     """
     record = read_record(path)
     target = path / "report.html" if out is None else out
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--out {str(target)!r}: a page, whose name ends in .html")
     require_writable_file(target, "--out")
     text = page(record)
     target.parent.mkdir(parents=True, exist_ok=True)

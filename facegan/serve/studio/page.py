@@ -21,6 +21,7 @@ from facegan.serve.studio.desk import Desk
 from facegan.serve.studio.faces import MAX_PNG_BYTES
 from facegan.serve.studio.parts import JS, QUIET, Common, kept_html, picked, told
 
+MAX_PORT = 65_535
 TABS = {
     "create": ("Create", create.build),
     "mix": ("Mix", mix.build),
@@ -159,12 +160,16 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         UsageError: the port is taken, or the host is not this computer's.
     """
+    if not 0 <= port <= MAX_PORT:
+        raise UsageError(f"--port {port}: 0 to {MAX_PORT:,}; 0 takes a free one")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"--host {host} --port {port}: {reason}; try --port {(port + 1) % 65536}") from None
+    except OSError as error:
+        reason = (
+            os.strerror(error.errno) if isinstance(error.errno, int) and error.errno > 0 else error.strerror
+        )
+        raise UsageError(f"--host {host} --port {port}: {reason}; --port 0 takes a free one") from None
 
 
 def serve(desk: Desk, listener: socket.socket) -> None:
