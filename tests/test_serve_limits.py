@@ -87,7 +87,7 @@ def error_of(answer: httpx.Response, status: int) -> str:
         ("/v1/faces/1.png?size=65", "size 65: at most 64 pixels"),
         ("/v1/faces/1.png?size=0", "size '0'"),
         ("/v1/faces/1.png?size=60", "3,600 pixels in all: at most 3,000"),
-        ("/v1/faces/1.png?sise=16", "sise '16': Extra inputs are not permitted"),
+        ("/v1/faces/1.png?sise=16", "sise: no such name here; /openapi.json lists them"),
     ],
 )
 def test_a_wrong_query_is_one_line(server: Asking, path: str, said: str) -> None:
@@ -475,3 +475,10 @@ def test_wrong_settings_are_told_before_anything_is_served(
         changes = {"models": tuple(str(paths[0]) for _ in changes["models"])}
     with pytest.raises(UsageError, match=said):
         ask(**changes)
+
+
+def test_json_that_does_not_say_so_and_unknown_names_are_told(ask: Ask) -> None:
+    server = ask()
+    unsaid = server.start("POST", "/v1/generate", content=b'{"seeds": [1]}').result(SECONDS)
+    assert "Content-Type: application/json" in error_of(unsaid, 422)
+    assert "psie: no such name here" in error_of(server.get("/v1/faces/1.png?psie=1"), 422)

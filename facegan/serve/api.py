@@ -180,9 +180,13 @@ def _first(errors: Sequence[Any]) -> str:
     first = errors[0]
     if first["type"] == "json_invalid":
         return f"the body is not JSON, from character {first['loc'][-1]} on"
+    if first["loc"] == ("body",) and isinstance(first.get("input"), bytes):
+        return "the body was not read as JSON: send it with the header Content-Type: application/json"
     # without the names that pydantic gives to the members of a union, such as list[constrained-int]
     where = ".".join(str(part) for part in first["loc"][1:] if "[" not in str(part))
     given = first.get("input")
     shown = "" if isinstance(given, (dict, list)) or first["type"] == "missing" else f" {str(given)[:80]!r}"
+    if first["type"] == "extra_forbidden":
+        return f"{where}: no such name here; /openapi.json lists them"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}{shown}: {first['msg']}{more}".lstrip(": ")
