@@ -6,7 +6,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -64,6 +66,14 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> Any:
     module.init, module.Image = init, np.asarray
     monkeypatch.setitem(sys.modules, "wandb", module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def _files_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Event files of one second are read by the names' order, where a process's tenth is before its ninth."""
+    if find_spec("tensorboard"):
+        writer: Any = import_module("tensorboard.summary.writer.event_file_writer")
+        monkeypatch.setattr(writer, "_global_uid", writer.AtomicCounter(0))
 
 
 @pytest.fixture
@@ -162,6 +172,33 @@ def test_a_stretch_that_a_run_went_back_from_is_not_shown(tmp_path: Path) -> Non
         logger.log(images_seen, {"D_real": value})
     logger.close()
     assert scalars(tmp_path)["D_real"] == [(32, 1.0), (64, 4.0), (96, 5.0)]
+
+
+def test_a_stretch_of_one_tick_that_a_run_went_back_from_is_not_shown(tmp_path: Path) -> None:
+    """Its moment comes again first, with the same names; names of one moment may come one by one."""
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logger, grid = TensorBoard(tmp_path / "tensorboard", 0), np.zeros((8, 8, 3), np.uint8)
+    for images_seen, value in ((400, 1.0), (800, 2.0), (1200, 3.0), (1200, 4.0), (1600, 5.0)):
+        logger.log(images_seen, {"D_real": value})
+        logger.image(images_seen, "samples", grid + int(value))
+        logger.log(images_seen, {"FD": 10 * value})
+    logger.close()
+    kept = [(400, 1.0), (800, 2.0), (1200, 4.0), (1600, 5.0)]
+    assert scalars(tmp_path) == {"D_real": kept, "FD": [(step, 10 * value) for step, value in kept]}
+    events = accumulators.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [image.step for image in events.Images("samples")] == [400, 800, 1200, 1600]
+
+
+def test_a_resumed_run_s_lost_tick_is_not_shown(tmp_path: Path) -> None:
+    """The same after a resume at 800, whose own events do not hold that moment."""
+    pytest.importorskip("tensorboard")
+    for resumed_at, lines in ((0, ((800, 1.0),)), (800, ((1200, 2.0), (1200, 3.0)))):
+        logger = TensorBoard(tmp_path / "tensorboard", resumed_at)
+        for images_seen, value in lines:
+            logger.log(images_seen, {"D_real": value})
+        logger.close()
+    assert scalars(tmp_path)["D_real"] == [(800, 1.0), (1200, 3.0)]
 
 
 # ---- W&B
@@ -299,3 +336,26 @@ def test_the_command_line_logs_to_tensorboard_unless_told(
 def test_a_run_in_python_logs_nowhere_unless_told(tiny_run: Path, tiny_run_config: Run) -> None:
     assert tiny_run_config.track == "no"
     assert not (tiny_run / "tensorboard").exists()
+
+
+def test_a_resume_that_leaves_the_logger_open_keeps_the_run_s(
+    tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine without TensorBoard "auto" would come to another config, which is refused."""
+    pytest.importorskip("tensorboard")
+    run = replace(tiny_run_config, track="auto")
+    train(run, tmp_path / "run", stop_requested=stop_after(1))
+    monkeypatch.setattr(loggers, "find_spec", lambda name: None)
+    assert train(run, tmp_path / "run", resume=True).finished
+    assert RunFolder(tmp_path / "run").read_config().track == "tensorboard"
+
+
+def test_a_run_that_began_without_a_logger_resumes_without(
+    tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(tiny_run_config, track="auto")
+    with monkeypatch.context() as patch:
+        patch.setattr(loggers, "find_spec", lambda name: None)
+        train(run, tmp_path / "run", stop_requested=stop_after(1))
+    assert train(run, tmp_path / "run", resume=True).finished
+    assert RunFolder(tmp_path / "run").read_config().track == "no"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -215,6 +216,43 @@ def test_a_resume_is_noted_with_what_changed(tmp_path: Path, tiny_run_config: Ru
 def test_a_run_of_an_older_version_has_a_page(copied: Path) -> None:
     (copied / "starts.jsonl").unlink()
     assert "did not note its machine" in Reader(page(read_record(copied))).text
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["images_seen", "at", "data", "machine", "data.name", "data.pictures", "data.key", "machine.torch"],
+)
+def test_damaged_starts_cost_a_line_and_not_the_page(fresh: Path, place: str) -> None:
+    """A value of the line is something else, before and after a line that is whole."""
+    written(fresh, log=[{"images_seen": 32, "seconds": 1.0, "D_real": 0.7}])  # its chart shows the starts
+    (whole,) = read_record(fresh).starts
+    texts = ["", "<evil>", "\ud800", "\0", "x" * 9999]
+    numbers = [True, 7, -3, 1.5, math.inf, math.nan, 10**4000]
+    group, _, name = place.rpartition(".")
+    for value in (None, *numbers, *texts, [], [1, None], {}, {"a": None}):
+        line = whole | {group: whole[group] | {name: value}} if group else whole | {name: value}
+        for lines in ([line, whole], [whole, line]):
+            (fresh / "starts.jsonl").write_text("")
+            written(fresh, starts=lines)
+            record = read_record(fresh)
+            assert whole in record.starts
+            html = page(record)
+            assert "<evil>" not in html
+            assert html.encode()
+
+
+@pytest.mark.parametrize("name", [7, None, ["faces"], {"a": 1}])
+def test_a_name_of_the_data_that_is_none_is_that_of_the_config(fresh: Path, name: Any) -> None:
+    (whole,) = read_record(fresh).starts
+    written(fresh, starts=[whole | {"data": {"name": name, "pictures": 24}}])
+    record = read_record(fresh)
+    assert f"24 pictures of {Path(record.run.data.path).name}" in Reader(page(record)).text
+
+
+def test_a_file_name_that_is_not_utf_8_is_told_as_far_as_it_is(copied: Path, tmp_path: Path) -> None:
+    written(copied, skipped=[{"file_name": os.fsdecode(b"a\xff.png"), "reason": "cut off"}])
+    write_report(copied, tmp_path / "report.html")
+    assert "a?.png" in Reader((tmp_path / "report.html").read_text()).words
 
 
 # ---- settings
@@ -431,6 +469,11 @@ def test_the_page_can_be_written_elsewhere(tiny_run: Path, tmp_path: Path) -> No
 def test_a_folder_without_a_run_is_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["report", str(tmp_path)]) == 2
     assert "no run here (no run.json)" in capsys.readouterr().err
+
+
+def test_a_page_is_not_called_a_pdf(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"a page, whose name ends in \.html"):
+        write_report(tiny_run, tmp_path / "page.pdf")
 
 
 def test_a_damaged_config_is_wrong_use(copied: Path) -> None:

@@ -196,6 +196,85 @@ def test_a_resumed_run_that_went_back_is_bit_equal_to_an_uninterrupted_one(
     assert differing(newest(tmp_path / "run"), newest(tmp_path / "whole")) == []
 
 
+@pytest.fixture
+def measured_config(tiny_run_config: Run, tmp_path: Path) -> Run:
+    """The tiny run on 100 pictures, longer, with checkpoints at 48 and 96, grids and distances at 80."""
+    folder, random = tmp_path / "pictures", np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(100):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return replace(
+        tiny_run_config,
+        data=DataConfig(str(folder)),
+        measure=Measure(every_images=80, features="pixels", samples=100),
+        intervals=replace(tiny_run_config.intervals, sample_images=80),
+        total_images=112,
+    )
+
+
+class Unbeatable(Warnings):
+    """A reporter that makes the first best model's distance 0, and looks at the folder when warned."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__()
+        self.out = out
+        self.told: list[tuple[int, bool]] = []
+        self.seen: list[Any] = []
+
+    def measured(self, result: Any, *, best: bool) -> None:
+        self.told.append((result.images_seen, best))
+        if len(self.told) == 1:
+            path = self.out / "best.safetensors"
+            _, card = models.read_header(path)
+            metrics = (replace(card.metrics[0], values=(Value("FD-pixels", 0.0),)),)
+            models.rewrite_card(path, replace(card, metrics=metrics))
+
+    def warn(self, message: str) -> None:
+        super().warn(message)
+        self.seen.append(sorted(path.name for path in (self.out / "samples").iterdir()))
+        self.seen.append((self.out / "best.safetensors").exists())
+
+
+def test_the_best_model_and_the_grids_of_a_lost_stretch_go_with_it(
+    measured_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best is measured at 80, trouble comes at 96, the checkpoint is at 48: 80 is another model then."""
+    out = tmp_path / "run"
+    reporter = Unbeatable(out)
+    monkeypatch.setattr("facegan.training.stretch.train_step", bad_step(tries=1, at=96))
+    assert train(measured_config, out, reporter=reporter).finished
+    assert [event["event"] for event in events_of(out)] == ["went back"]
+    assert reporter.seen == [[], False]  # when it was said
+    assert reporter.told == [(80, True), (80, True)]
+    (line,) = RunFolder(out).read_metrics()
+    card = models.read_header(out / "best.safetensors")[1]
+    assert (line["images_seen"], card.images_seen) == (80, 80)
+    assert card.metrics[0].values[0].value == line["FD-pixels"] > 0
+    assert [moment for moment, _ in RunFolder(out).grids()] == [80, 112]
+
+
+@pytest.mark.parametrize(("best_at", "stays"), [(48, True), (49, False)])
+def test_a_way_back_leaves_what_came_before_and_what_is_not_the_run_s(
+    best_at: int, stays: bool, tiny_run: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    shutil.copy(out / "model.safetensors", out / "best.safetensors")
+    card = models.read_header(out / "best.safetensors")[1]
+    models.rewrite_card(out / "best.safetensors", replace(card, images_seen=best_at))
+    (out / "samples" / "000000049.png").touch()
+    (out / "samples" / "mine.jpg").touch()
+    RunFolder(out).abandon_after(48)
+    assert (out / "best.safetensors").exists() == stays
+    assert {path.name for path in (out / "samples").iterdir()} == {"000000048.jpg", "mine.jpg"}
+
+
+def test_a_way_back_passes_over_a_best_model_that_cannot_be_read(tiny_run: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    (out / "best.safetensors").write_bytes(b"no model")
+    RunFolder(out).abandon_after(48)
+    assert [moment for moment, _ in RunFolder(out).grids()] == [48]
+
+
 # ---- said at the tick
 
 

@@ -50,6 +50,7 @@ class TensorBoard:
 
     def __init__(self, folder: Path, images_seen: int) -> None:
         self._folder, self._newest = folder, images_seen
+        self._shown: set[str] = set()  # names at the newest moment
         self._writer = self._opened(images_seen + 1)
 
     def _opened(self, hidden_from: int) -> Any:
@@ -57,22 +58,27 @@ class TensorBoard:
 
         return SummaryWriter(str(self._folder), purge_step=hidden_from)
 
-    def _move(self, images_seen: int) -> None:
-        if images_seen < self._newest:
+    def _move(self, images_seen: int, names: set[str]) -> None:
+        """To this moment; where its names are there already, or later ones, a stretch was lost."""
+        went_back = images_seen < self._newest or (images_seen == self._newest and self._shown & names)
+        if went_back:
             self._writer.close()
             self._writer = self._opened(images_seen)
+        if went_back or images_seen > self._newest:
+            self._shown = set()
         self._newest = images_seen
+        self._shown |= names
 
     def log(self, images_seen: int, values: dict[str, float]) -> None:
         """Scalars, on the disk at once: a run may be killed."""
-        self._move(images_seen)
+        self._move(images_seen, set(values))
         for name, value in values.items():
             self._writer.add_scalar(name, value, images_seen)
         self._writer.flush()
 
     def image(self, images_seen: int, name: str, pixels: Pixels) -> None:
         """A picture."""
-        self._move(images_seen)
+        self._move(images_seen, {name})
         self._writer.add_image(name, pixels, images_seen, dataformats="HWC")
 
     def close(self) -> None:

@@ -57,8 +57,8 @@ def train(
     """Trains in the folder `out` until the run's total, a time limit, or a request to stop.
 
     Whatever ends it but an error, the last act is a checkpoint, a model file and a sample grid, from which
-    `resume` goes on exactly. What is "auto" (device, precision, compile) and a micro_batch of 0 are chosen at
-    the start and kept; so is that a compiler failed.
+    `resume` goes on exactly. What is "auto" (device, precision, compile, track) and a micro_batch of 0 are
+    chosen at the start and kept; so is that a compiler failed.
 
     world: the processes that train together (distributed.joined), each of which makes this call; None: one.
 
@@ -155,10 +155,11 @@ def _begun(
 ) -> _Begun:
     """The run with what is "auto" chosen, its data read, and what else it needs; `out` is left alone."""
     run = settled(run)
-    run = replace(run, track=chosen(run.track))
     require_writable(folder.path, "--out")
     if resume:
         run = folder.with_kept_choices(run)
+    run = replace(run, track=chosen(run.track))
+    if resume:
         folder.require_same(run, force=force)
     else:
         folder.require_new()

@@ -84,7 +84,7 @@ def read_record(path: Path) -> Record:
         starts=read["starts.jsonl"],
         events=read["events.jsonl"],
         skipped=read["skipped.jsonl"],
-        samples=_samples(folder.samples),
+        samples=folder.grids(),
         best=_card(folder.best_path),
         damaged={name: count for name, count in damaged.items() if count},
     )
@@ -137,7 +137,8 @@ def _objects(path: Path) -> Iterable[dict[str, Any]]:
 
 def _fitting(values: Iterable[dict[str, Any]], needed: dict[str, type]) -> Iterable[dict[str, Any]]:
     for value in values:
-        if all(isinstance(value.get(name), kind) for name, kind in needed.items()):
+        fits = all(isinstance(value.get(name), kind) for name, kind in needed.items())
+        if fits and value.get("images_seen", 0) < 1e38:  # as in log.jsonl
             yield value
 
 
@@ -150,11 +151,6 @@ def _lines(path: Path) -> list[str]:
 
 def _count_lines(path: Path) -> int:
     return len(_lines(path))
-
-
-def _samples(folder: Path) -> tuple[tuple[int, Path], ...]:
-    found = [path for path in folder.glob("*") if path.suffix in (".jpg", ".png") and path.stem.isdecimal()]
-    return tuple(sorted((int(path.stem), path) for path in found))
 
 
 def _card(path: Path) -> Card | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from facegan import __version__
+from facegan.card import ARCHITECTURES
 from facegan.networks.base import Stage
 from facegan.run import Run
 from facegan.training.curves import Band, Chart, Mark, Series, chart_html, count, short
@@ -21,7 +22,6 @@ from facegan.training.plot import NOT_TERMS
 from facegan.training.record import Lines, Record, distance_names, nearest_preset, settings
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-ARCHITECTURES = {"dcgan": "DCGAN", "stylegan": "StyleGAN", "stylegan2": "StyleGAN2"}
 MOST_ROWS = 40  # of a table that grows with the run
 MOST_MARKS = 30
 LONG = 200  # characters of one setting
@@ -42,7 +42,7 @@ def page(record: Record) -> str:
         )
     )
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    return (
+    html = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -52,6 +52,7 @@ def page(record: Record) -> str:
         f"exist. Written by facegan {__version__}; the numbers are those of the run's own files.</footer>"
         f"</main>\n<script>\n{script}</script></body></html>\n"
     )
+    return html.encode(errors="replace").decode()  # half characters, as in names that are not UTF-8
 
 
 # ---- what it is
@@ -266,7 +267,9 @@ def _happened(record: Record) -> list[tuple[int, str]]:
     before: dict[str, Any] = {}
     for number, start in enumerate(record.starts):
         changed = [
-            f"{name} {value}" for name, value in start["machine"].items() if before.get(name, value) != value
+            f"{name} {_text(value)}"
+            for name, value in start["machine"].items()
+            if before.get(name, value) != value
         ]
         on = f", now with {', '.join(changed)}" if changed else ""
         found.append((start["images_seen"], f"{'resumed' if number else 'began'} on {_date(start)}{on}"))
@@ -343,8 +346,9 @@ def _settings(run: Run) -> str:
 
 def _data(record: Record) -> dict[str, Any]:
     """Name, number of pictures and key of the data, as far as they are known."""
-    name = Path(record.run.data.path).name.removesuffix(".zip")
-    return {"name": name} | (record.starts[-1]["data"] if record.starts else {})
+    data = record.starts[-1]["data"] if record.starts else {}
+    path = Path(record.run.data.path).name.removesuffix(".zip")
+    return data | {"name": data["name"] if isinstance(data.get("name"), str) else path}
 
 
 def _size(run: Run) -> str:

@@ -3,7 +3,8 @@
 run.json               the whole config
 log.jsonl              one line a log interval: images_seen, seconds, images_per_second, the loss terms
 metrics.jsonl          one line a measurement: images_seen, the distance by its name, its interval, samples
-best.safetensors       the EMA generator of the smallest distance so far, where distances are measured
+best.safetensors       the EMA generator of the smallest distance so far, where distances are measured;
+                       after a way back, of those whose model was not lost
 samples/*.jpg          grids of the EMA generator at fixed seeds
 losses.png             the loss curves
 checkpoints/*.pt       everything a resume needs
@@ -34,7 +35,7 @@ from facegan.checkpoint import Parts
 from facegan.config import UsageError, differences, from_json, parse_json, to_json
 from facegan.files import append_line, clear_partial, write_atomically, write_text
 from facegan.images import Pixels, Provenance, save
-from facegan.models import RUN_MODEL
+from facegan.models import RUN_MODEL, read_header
 from facegan.run import Run
 from facegan.training.machine import machine
 
@@ -109,10 +110,15 @@ class RunFolder:
             )
 
     def with_kept_choices(self, run: Run) -> Run:
-        """The run with what it found out when it began: the labels of its data, the micro_batch that fits."""
+        """The run with what it found out when it began, where it is asked to find out.
+
+        The labels of its data, the logger, the micro_batch that fits.
+        """
         stored = self.read_config()
         if run.data.labels == stored.data.labels and not run.model.labels.attributes:
             run = replace(run, model=replace(run.model, labels=stored.model.labels))
+        if run.track == "auto":
+            run = replace(run, track=stored.track)
         asks = run.micro_batch == 0 and run.batch == stored.batch
         return replace(run, micro_batch=stored.micro_batch) if asks else run
 
@@ -162,6 +168,22 @@ class RunFolder:
         for path in checkpoint.checkpoints(self.checkpoints):
             if int(path.stem) > images_seen:  # damaged, or the resume would be from it
                 path.unlink()
+
+    def abandon_after(self, images_seen: int) -> None:
+        """Also drops what a resume would make again, but a run with other random numbers does not.
+
+        That is sample grids, and a best model from after this point; the next measurement makes a new one.
+        """
+        self.forget_after(images_seen)
+        for moment, path in self.grids():
+            if moment > images_seen:
+                path.unlink()
+        try:
+            best = read_header(self.best_path)[1]
+        except UsageError:  # there is none, or it is damaged
+            return
+        if best.images_seen > images_seen:
+            self.best_path.unlink()
 
     def write_transfer(self, taken: dict[str, Any]) -> Path:
         """Writes what came of a transfer, and returns where."""
@@ -259,6 +281,11 @@ class RunFolder:
             path = path.with_suffix(".png")
         save(path, pixels, Provenance(self.path.name, seeds, 1.0))
         return path
+
+    def grids(self) -> tuple[tuple[int, Path], ...]:
+        """The sample grids: images seen and path of each, the oldest first."""
+        pictures = [path for path in self.samples.glob("*") if path.suffix in (".jpg", ".png")]
+        return tuple(sorted((int(path.stem), path) for path in pictures if path.stem.isdecimal()))
 
 
 def _read_lines(path: Path, needed: set[str]) -> list[dict[str, Any]]:

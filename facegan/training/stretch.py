@@ -151,7 +151,7 @@ class Stretch:
         state.stage = growing.stage_remembered(state.memory)
         self._averaged_at = self._sampled_at = self._checkpointed_at = -1
         if self._world.rank == 0:
-            self.folder.forget_after(state.images_seen)
+            self.folder.abandon_after(state.images_seen)
             self._checkpoint()  # with its retry: a resume goes on like this
         self._say(
             {
