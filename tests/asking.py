@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from facegan.serve.batching import Batcher
 from facegan.serve.service import Service
 from facegan.serve.settings import Settings
 
+Ask = Callable[..., "Asking"]
 SECONDS = 60  # until a test gives up waiting, on a busy machine
 
 
@@ -100,6 +103,21 @@ class Held:
             return images(w, noise)
 
         batcher.sampler.images = held  # type: ignore[method-assign]
+
+
+@contextmanager
+def servers(paths: tuple[Path, Path]) -> Iterator[Ask]:
+    """Starts servers of both models, with other settings where they are given."""
+    started: list[Asking] = []
+
+    def start(**changes: Any) -> Asking:
+        settings = Settings(models=tuple(map(str, paths)), device="cpu", max_wait_ms=0)
+        started.append(Asking(replace(settings, **changes)))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import av
 import httpx
 import numpy as np
 import pytest
-from asking import SECONDS, Asking, Held, until, write_models
+from asking import SECONDS, Ask, Asking, Held, servers, until, write_models
 from PIL import Image
 
 from facegan import models
@@ -21,10 +21,8 @@ from facegan.config import UsageError
 from facegan.serve.bodies import Animated
 from facegan.serve.films import Films, UnknownJob
 from facegan.serve.served import SharedSampler
-from facegan.serve.settings import Settings
 from facegan.synthesis import Sampler
 
-Ask = Callable[..., Asking]
 SHORT = {"seeds": "0-1", "seconds_per_key": 0.2, "fps": 10, "scale": 2}  # 4 frames of 32 px
 
 
@@ -35,17 +33,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def ask(paths: tuple[Path, Path]) -> Iterator[Ask]:
-    """Starts servers of both models, with other settings where they are given."""
-    started: list[Asking] = []
-
-    def start(**changes: Any) -> Asking:
-        settings = Settings(models=tuple(map(str, paths)), device="cpu", max_wait_ms=0)
-        started.append(Asking(replace(settings, **changes)))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
+    with servers(paths) as start:
+        yield start
 
 
 def ended(server: Asking, answer: httpx.Response) -> dict[str, Any]:

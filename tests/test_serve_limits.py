@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from asking import SECONDS, Asking, Held, until, write_models
+from asking import SECONDS, Ask, Asking, Held, servers, until, write_models
 from pydantic import BaseModel, ValidationError
 
 from facegan.config import UsageError
@@ -20,7 +19,6 @@ from facegan.serve import guard
 from facegan.serve.bodies import Animated, Edited, Mixed, Pictures
 from facegan.serve.settings import Settings
 
-Ask = Callable[..., Asking]
 KEY, OTHER_KEY = "first-key-0123456789", "other-key-0123456789"
 
 
@@ -31,17 +29,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def ask(paths: tuple[Path, Path]) -> Iterator[Ask]:
-    """Starts servers of both models, with other settings where they are given."""
-    started: list[Asking] = []
-
-    def start(**changes: Any) -> Asking:
-        settings = Settings(models=tuple(map(str, paths)), device="cpu", max_wait_ms=0)
-        started.append(Asking(replace(settings, **changes)))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
+    with servers(paths) as start:
+        yield start
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,13 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from asking import SECONDS, Asking, Held, until, write_models
+from asking import SECONDS, Ask, Held, servers, until, write_models
 from PIL import Image
 
 from facegan import cli, models
@@ -21,10 +20,7 @@ from facegan.images import Pixels, read_provenance
 from facegan.latents.direction_file import beside, read
 from facegan.latents.directions import Directions, moved
 from facegan.mixing import figure
-from facegan.serve.settings import Settings
 from facegan.synthesis import Sampler, latent
-
-Ask = Callable[..., Asking]
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +30,8 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def ask(paths: tuple[Path, Path]) -> Iterator[Ask]:
-    """Starts servers of both models, with other settings where they are given."""
-    started: list[Asking] = []
-
-    def start(**changes: Any) -> Asking:
-        settings = Settings(models=tuple(map(str, paths)), device="cpu", max_wait_ms=0)
-        started.append(Asking(replace(settings, **changes)))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
+    with servers(paths) as start:
+        yield start
 
 
 @pytest.fixture
