@@ -89,7 +89,7 @@ _TINY = StyleGAN2Config(
 )
 
 _STYLEGAN_64 = StyleGANConfig(
-    resolution=64, z_dim=128, w_dim=128, mapping_layers=4, channel_base=2048, channel_max=96
+    resolution=64, z_dim=128, w_dim=128, mapping_layers=4, channel_base=1024, channel_max=128
 )
 _STYLEGAN_128 = StyleGANConfig(
     resolution=128, z_dim=256, w_dim=256, mapping_layers=4, channel_base=4096, channel_max=128
@@ -160,10 +160,10 @@ PRESETS: dict[str, Preset] = {
     "dcgan-64": Preset(_dcgan(64, 1_000_000), "DCGAN at 64 px", _DCGAN, "G 3.6 M, D 2.8 M parameters"),
     "dcgan-128": Preset(_dcgan(128, 1_500_000), "DCGAN at 128 px", _DCGAN, "G 12.8 M, D 11.2 M parameters"),
     "stylegan-64": Preset(
-        _stylegan_short(_STYLEGAN_64, gamma=0.5, level_images=30_000, total_images=400_000),
+        _stylegan_short(_STYLEGAN_64, gamma=0.1, level_images=30_000, total_images=600_000),
         "StyleGAN that grows from 8 to 64 px, for a laptop's processor: narrow",
         _STYLEGAN,
-        "G 0.80 M, D 0.69 M parameters",
+        "G 0.85 M, D 0.85 M parameters",
     ),
     "stylegan-128": Preset(
         _stylegan_short(_STYLEGAN_128, gamma=1.0, level_images=60_000, total_images=800_000),
