@@ -14,7 +14,7 @@ from facegan.config import UsageError, to_json, union_from_json
 from facegan.labels import Attribute, LabelSpace
 from facegan.networks import NetworkConfig, build_discriminator, build_generator
 from facegan.networks.base import Stage
-from facegan.networks.stylegan import StyleGANConfig, StyleGANDiscriminator, StyleGANGenerator
+from facegan.networks.stylegan import StyleGANConfig, StyleGANDiscriminator, StyleGANGenerator, restyled
 
 SHAPE: dict[str, Any] = {
     "resolution": 16, "z_dim": 7, "w_dim": 6, "mapping_layers": 2, "channel_base": 128, "channel_max": 12,
@@ -133,6 +133,26 @@ def test_both_networks_equal_the_slow_reference(stage: Stage, base: tuple[int, i
         assert relative(made, reference_synthesis(generator, ws, stage)) < 1e-5
         expected = reference_discriminator(discriminator, image, stage)[:, 0]
         assert relative(discriminator(image, stage=stage), expected) < 1e-5
+
+
+def test_the_written_out_gradient_of_adain_is_the_formula_s() -> None:
+    """First and second derivatives at maps, scales and shifts, against autograd through the plain formula."""
+    torch.manual_seed(0)
+    shapes = ((3, 4, 5, 6), (3, 4, 1, 1), (3, 4, 1, 1))
+    inputs = [(torch.randn(shape) + 0.5).requires_grad_() for shape in shapes]
+    weight = torch.randn(shapes[0])
+
+    def plain(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        deviation = (x.var(dim=(2, 3), correction=0, keepdim=True) + 1e-8).sqrt()
+        return scale * (x - x.mean(dim=(2, 3), keepdim=True)) / deviation + shift
+
+    results = []
+    for function in (restyled, plain):
+        slopes = torch.autograd.grad((function(*inputs) * weight).sum(), inputs, create_graph=True)
+        curves = torch.autograd.grad(slopes[0].square().sum() + slopes[1].pow(3).sum(), inputs[:2])
+        results.append((function(*inputs), *slopes, *curves))
+    for ours, expected in zip(*results, strict=True):
+        assert relative(ours.detach(), expected.detach()) < 1e-5
 
 
 def test_the_mapping_normalises_z_and_learns_slowly() -> None:
