@@ -1,11 +1,23 @@
-"""Comparing training states, for tests of resume."""
+"""What a run saved, and comparing training states, for tests of resume."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
+
+from facegan.checkpoint import Parts
+from facegan.training.run_folder import RunFolder
+
+
+def newest(folder: Path) -> Parts:
+    """The parts of a run's newest checkpoint, which must be whole."""
+    parts = RunFolder(folder).newest_checkpoint(warn=pytest.fail)
+    assert parts is not None
+    return parts
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Configuration as JSON and overrides (facegan.config), and stateless randomness (facegan.randomness)."""
+"""Configuration as JSON and overrides (facegan.config)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facegan.config import UsageError, choose, differences, from_json, nearest, override, to_json
 from facegan.data import DataConfig
 from facegan.presets import PRESETS, preset
-from facegan.randomness import Purpose, numpy_generator, seeded, torch_generator, torch_seed
 from facegan.run import Adam, Run
 
 RUN = PRESETS["dcgan-64"].run
@@ -126,7 +123,7 @@ def test_optional_dataclass_is_none_or_read_as_the_dataclass(value: dict[str, An
     [
         ({"titel": "x"}, "titel: no such setting; .*did you mean 'title'"),
         ({"shape": {"kind": "square", "sied": 1.0}}, r"shape\.sied: no such setting.*did you mean 'side'"),
-        ({"shape": {"kind": "squere"}}, r"shape\.kind 'squere': one of circle, square"),
+        ({"shape": {"kind": "squere"}}, r"shape.kind 'squere': one of circle, square .did you mean 'square'"),
         ({"shape": {"side": 1.0}}, r"shape\.kind: missing; one of circle, square"),
         ({"shape": "circle"}, "shape: expected an object, got 'circle'"),
         ({"outline": 3}, "outline: expected an object, got 3"),
@@ -249,6 +246,35 @@ def test_wrong_override_says_what_is_allowed(assignment: str, message: str) -> N
         override(RUN, [assignment])
 
 
+def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
+    assert override(RUN, ["data.path=2024"]).data.path == "2024"
+    assert override(RUN, ["data.path=true"]).data.path == "true"
+
+
+def test_whole_numbers_may_be_written_with_an_exponent() -> None:
+    assert override(RUN, ["total_images=1e6"]).total_images == 1_000_000
+    with pytest.raises(UsageError, match="expected int"):
+        override(RUN, ["total_images=1.5"])
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e400", "1" + 400 * "0"])
+def test_a_setting_is_a_finite_number(word: str) -> None:
+    with pytest.raises(UsageError, match=r"optimizer\.lr .*: expected a finite number"):
+        override(RUN, [f"optimizer.lr={word}"])
+
+
+@pytest.mark.parametrize("word", [str(2**63), str(-(2**63)), "1" + 400 * "0"])
+def test_a_whole_number_fits_into_64_bits(word: str) -> None:
+    with pytest.raises(UsageError, match=r"total_images .*: expected a number below 2\*\*63"):
+        override(RUN, [f"total_images={word}"])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, 5000 * "9"])
+def test_rubbish_that_json_chokes_on_is_a_wrong_value(text: str) -> None:
+    with pytest.raises(UsageError, match=r"optimizer\.lr .*: expected float"):
+        override(RUN, [f"optimizer.lr={text}"])
+
+
 # ---- words and differences
 
 
@@ -294,110 +320,7 @@ def test_differences_has_one_line_for_each_value_that_changed(
     assert differences(old, new) == expected
 
 
-# ---- randomness
-
-
-Key = tuple[int, int, Purpose]
-WORD = st.integers(0, 2**32 - 1)
-KEY = st.tuples(WORD, WORD, st.sampled_from(Purpose))
-
-
-def drawn(key: Key) -> list[float]:
-    """Eight numbers of numpy's and eight of torch's generator for the key."""
-    with_torch = torch.rand(8, generator=torch_generator(*key), dtype=torch.float64)
-    return [*numpy_generator(*key).random(8).tolist(), *with_torch.tolist()]
-
-
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(KEY)
-def test_equal_keys_draw_equal_numbers(key: Key) -> None:
-    assert drawn(key) == drawn(key)
-
-
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(KEY, KEY)
-def test_different_keys_share_no_number(key: Key, other: Key) -> None:
-    assert key == other or not set(drawn(key)) & set(drawn(other))
-
-
-@pytest.mark.parametrize(
-    "other",
-    [(1, 5, Purpose.LATENT), (0, 6, Purpose.LATENT), (5, 0, Purpose.LATENT), (0, 5, Purpose.SHUFFLE)],
-    ids=["seed", "index", "seed and index swapped", "purpose"],
-)
-def test_draws_differ_by(other: Key) -> None:
-    assert not set(drawn((0, 5, Purpose.LATENT))) & set(drawn(other))
-
-
-def test_numpy_generator_is_seeded_with_the_three_numbers_of_the_key() -> None:
-    expected = np.random.default_rng([3, 7, 1]).random(4)
-    np.testing.assert_array_equal(numpy_generator(3, 7, Purpose.SHUFFLE).random(4), expected)
-
-
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(KEY)
-def test_torch_seed_has_63_bits(key: Key) -> None:
-    assert 0 <= torch_seed(*key) < 2**63
-
-
-def test_purposes_keep_their_numbers() -> None:
-    # they are part of the key: renumbering one would change what every finished run can reproduce
-    numbers = {purpose.name: int(purpose) for purpose in Purpose}
-    assert numbers.items() >= {"WEIGHTS": 0, "SHUFFLE": 1, "LATENT": 2, "CALIBRATION": 3}.items()
-
-
-def test_seeded_sets_the_global_generator() -> None:
-    with seeded(1, 2, Purpose.WEIGHTS):
-        inside = torch.rand(4)
-    assert torch.equal(inside, torch.rand(4, generator=torch_generator(1, 2, Purpose.WEIGHTS)))
-
-
-def test_seeded_puts_the_global_generator_back() -> None:
-    before = torch.get_rng_state()
-    with seeded(1, 2, Purpose.WEIGHTS):
-        torch.rand(4)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_seeded_puts_the_global_generator_back_after_an_error() -> None:
-    before = torch.get_rng_state()
-    with pytest.raises(KeyError), seeded(1, 2, Purpose.WEIGHTS):
-        raise KeyError
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
-    assert override(RUN, ["data.path=2024"]).data.path == "2024"
-    assert override(RUN, ["data.path=true"]).data.path == "true"
-
-
-def test_whole_numbers_may_be_written_with_an_exponent() -> None:
-    assert override(RUN, ["total_images=1e6"]).total_images == 1_000_000
-    with pytest.raises(UsageError, match="expected int"):
-        override(RUN, ["total_images=1.5"])
-
-
-@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e400", "1" + 400 * "0"])
-def test_a_setting_is_a_finite_number(word: str) -> None:
-    with pytest.raises(UsageError, match=r"optimizer\.lr .*: expected a finite number"):
-        override(RUN, [f"optimizer.lr={word}"])
-
-
-@pytest.mark.parametrize("word", [str(2**63), str(-(2**63)), "1" + 400 * "0"])
-def test_a_whole_number_fits_into_64_bits(word: str) -> None:
-    with pytest.raises(UsageError, match=r"total_images .*: expected a number below 2\*\*63"):
-        override(RUN, [f"total_images={word}"])
-
-
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, 5000 * "9"])
-def test_rubbish_that_json_chokes_on_is_a_wrong_value(text: str) -> None:
-    with pytest.raises(UsageError, match=r"optimizer\.lr .*: expected float"):
-        override(RUN, [f"optimizer.lr={text}"])
-
-
-def test_an_unknown_kind_of_a_union_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="did you mean 'circle'"):
-        from_json(Drawing, {"title": "d", "shape": {"kind": "circel"}})
+# ---- what a run refuses
 
 
 def test_a_seed_beyond_32_bits_is_refused() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from faulty_disk import FaultyDisk, Killed, full, read_only
-from PIL import Image
+from small_data import noise_pictures
 
 from facegan import checkpoint, cli
 from facegan.config import to_json
@@ -36,12 +36,9 @@ FAULTS: dict[str, Callable[[], OSError]] = {"full": full, "read-only": read_only
 @pytest.fixture(scope="module")
 def busy_run(tiny_run_config: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Three steps with a checkpoint after each, a log line and a measurement after the second."""
-    folder, random = tmp_path_factory.mktemp("hundred"), np.random.default_rng(0)
-    for number in range(100):
-        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.png")
     return replace(
         tiny_run_config,
-        data=DataConfig(str(folder)),
+        data=DataConfig(str(noise_pictures(tmp_path_factory.mktemp("data") / "hundred"))),
         intervals=Intervals(log_images=32, sample_images=32, checkpoint_images=16),
         measure=Measure(every_images=32, features="pixels", samples=100),
         total_images=48,

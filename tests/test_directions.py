@@ -11,16 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_stylegan2 import SHAPE, networks
+from small_stylegan2 import small_sampler
 
 from facegan import cli, models
 from facegan.config import UsageError
 from facegan.images import read_provenance
 from facegan.latents.directions import Direction, Directions, moved, principal, semantic
 from facegan.latents.sheets import Edit, sheet, strengths
-from facegan.models import Model
 from facegan.networks.stylegan import StyleGANConfig, StyleGANGenerator
-from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.synthesis import Sampler, latent
 
 LAYERS = tuple(range(6))
@@ -33,8 +31,7 @@ def _few_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def sampler() -> Sampler:
-    generator, _ = networks()
-    return Sampler(Model(generator, StyleGAN2Config(**SHAPE), name="small"), device="cpu", batch=4)
+    return small_sampler()
 
 
 def direction(axis: int, deviation: float = 1.0, layers: tuple[int, ...] = LAYERS) -> Direction:

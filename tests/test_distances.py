@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import math
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from normal_samples import normal
 from torch import Tensor, nn
 
 from facegan.config import UsageError
-from facegan.metrics import neighbours
 from facegan.metrics.distances import (
-    FirstFeatures,
     GaussianStatistics,
     bootstrap,
     frechet_distance,
@@ -32,10 +29,6 @@ torchmetrics_warns_of_memory = pytest.mark.filterwarnings(
 )
 
 
-def normal(seed: int, num: int, dim: int) -> Tensor:
-    return torch.randn(num, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def exact(mean: Tensor, covariance: Tensor) -> GaussianStatistics:
     """Statistics of exactly this mean and covariance."""
     count = 1001
@@ -46,106 +39,6 @@ def exact(mean: Tensor, covariance: Tensor) -> GaussianStatistics:
 def rotation(dim: int) -> Tensor:
     q: Tensor = torch.linalg.qr(normal(9, dim, dim)).Q
     return q
-
-
-def column(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)[:, None]
-
-
-# Gaussian statistics
-
-
-@pytest.mark.parametrize("offset", [0.0, 1e6])
-@pytest.mark.parametrize("chunk", [1, 7, 100])
-def test_statistics_do_not_depend_on_the_chunks(chunk: int, offset: float) -> None:
-    x = normal(0, 100, 5) + offset
-    statistics = GaussianStatistics(5)
-    for part in x.split(chunk):
-        statistics.update(part)
-    assert statistics.count == 100
-    # a mean of 1e6 holds 1e-10 of the deviations; raw sums of squares would hold 1e-4
-    np.testing.assert_allclose(statistics.mean.numpy(), x.numpy().mean(axis=0), rtol=1e-14, atol=1e-14)
-    np.testing.assert_allclose(statistics.covariance.numpy(), np.cov(x.numpy().T), rtol=0, atol=1e-9)
-
-
-def test_merged_statistics_are_those_of_all_samples_and_leave_the_parts() -> None:
-    x = normal(0, 90, 4) * 3 + 50
-    parts = [GaussianStatistics.of(part) for part in (x[:10], x[10:11], x[11:])]
-    total = GaussianStatistics.merged([GaussianStatistics(4), *parts, GaussianStatistics(4)])
-    assert (total.count, [part.count for part in parts]) == (90, [10, 1, 79])
-    torch.testing.assert_close(total.mean, x.mean(dim=0), rtol=1e-13, atol=0)
-    torch.testing.assert_close(total.covariance, torch.cov(x.T), rtol=0, atol=1e-12)
-    torch.testing.assert_close(parts[0].covariance, torch.cov(x[:10].T), rtol=0, atol=1e-12)
-
-
-def test_statistics_survive_a_file_exactly() -> None:
-    statistics = GaussianStatistics.of(normal(0, 20, 3))
-    file = io.BytesIO()
-    np.savez(file, **statistics.to_arrays())  # type: ignore[arg-type]
-    file.seek(0)
-    with np.load(file) as arrays:
-        read = GaussianStatistics.from_arrays(arrays)
-    assert read.count == 20
-    assert torch.equal(read.mean, statistics.mean)
-    assert torch.equal(read.covariance, statistics.covariance)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"count": np.array(2.0)}, "need an integer"),
-        ({"count": np.array([2])}, "need an integer"),
-        ({"count": np.array(-1)}, "below 0"),
-        ({"mean": np.zeros((3, 1))}, "need an integer"),
-        ({"mean": np.array(["a", "b", "c"])}, "need an integer"),
-        ({"mean": np.array([0, np.nan, 0])}, "not finite"),
-        ({"mean": np.zeros(0), "scatter": np.zeros((0, 0))}, "dimension 0"),
-        ({"scatter": np.zeros((3, 2))}, "need an integer"),
-        ({"scatter": np.diag([1.0, np.inf, 1.0])}, "not finite"),
-        ({"scatter": np.diag([1.0, -1.0, 1.0])}, "below 0"),
-        ({"scatter": np.triu(np.ones((3, 3)))}, "not symmetric"),
-    ],
-)
-def test_damaged_statistics_are_refused(change: dict[str, Any], message: str) -> None:
-    arrays = GaussianStatistics.of(normal(0, 20, 3)).to_arrays()
-    with pytest.raises(ValueError, match=message):
-        GaussianStatistics.from_arrays(arrays | change)
-    del arrays["mean"]
-    with pytest.raises(ValueError, match="no 'mean'"):
-        GaussianStatistics.from_arrays(arrays)
-
-
-def test_a_long_stream_takes_the_memory_of_a_short_one() -> None:
-    statistics, first = GaussianStatistics(16), FirstFeatures(100, 16)
-    chunk = normal(0, 500, 16)
-    statistics.update(chunk)
-    first.update(chunk)
-    tracemalloc.start()
-    for _ in range(99):
-        statistics.update(chunk)
-        first.update(chunk)
-    kept, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert statistics.count == 50_000
-    tensors = [
-        *vars(statistics).values(),
-        *vars(first).values(),
-    ]  # torch's memory, which tracemalloc does not see
-    bytes_held = [value.untyped_storage().nbytes() for value in tensors if isinstance(value, Tensor)]
-    assert sorted(bytes_held) == [16 * 8, 16 * 16 * 8, 100 * 16 * 4]
-    assert all(isinstance(value, (Tensor, int)) for value in tensors)  # no lists that could grow
-    assert kept < 20_000  # a list of the chunks would hold 99 tensors of some 500 bytes
-
-
-def test_the_first_features_of_a_stream_are_kept() -> None:
-    x = normal(0, 25, 3).float()
-    first = FirstFeatures(10, 3)
-    for part in x[:8].split(4):
-        first.update(part)
-    assert torch.equal(first.features, x[:8])
-    for part in x[8:].split(4):
-        first.update(part)
-    assert torch.equal(first.features, x[:10])
 
 
 # Frechet distance
@@ -350,107 +243,6 @@ def test_the_kernel_distance_s_subsets_follow_the_seed() -> None:
     assert first == again != other
 
 
-# neighbours
-
-
-def test_precision_and_recall_of_four_points_on_a_line_are_those_by_hand() -> None:
-    real, fake = column(0, 1, 2, 3), column(0.5, 0.9, 3.9, 10)
-    # k = 1: reals reach 1, so 10 is outside; fakes reach 0.4, 0.4, 3, 6.1, so 0 is outside
-    assert precision_recall(real, fake, k=1) == (3 / 4, 3 / 4)
-    assert precision_recall(fake, real, k=1) == (3 / 4, 3 / 4)
-    # k = 2: reals reach 2, 1, 1, 2; fakes reach 3.4, 3, 3.4, 9.1
-    assert precision_recall(real, fake, k=2) == (3 / 4, 1)
-
-
-def test_density_and_coverage_of_four_points_on_a_line_are_those_by_hand() -> None:
-    real, fake = column(0, 1, 2, 3), column(0.5, 0.9, 3.9, 10)
-    # k = 1: reals hold 2, 2, 0, 1 fakes
-    assert density_coverage(real, fake, k=1) == (5 / 4, 3 / 4)
-    # k = 2: they reach 2, 1, 1, 2 and hold 2, 2, 0, 1
-    assert density_coverage(real, fake, k=2) == (5 / 8, 3 / 4)
-
-
-@pytest.mark.parametrize("offset", [0.0, 0.1, 1000.0])
-def test_the_rim_of_a_ball_is_inside_for_precision_and_outside_for_density(offset: float) -> None:
-    real = torch.arange(10, dtype=torch.float64)[:, None].expand(-1, 7) * 0.1 + offset
-    fake = torch.stack([real[-1] + 0.1, real[-1] + 50])  # one on the rim of the last real
-    assert precision_recall(real, fake, k=1)[0] == 1 / 2
-    assert density_coverage(real, fake, k=1) == (0, 0)
-
-
-@pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_equal_sets_score_one(offset: float) -> None:
-    real = normal(0, 150, 33).float() + offset
-    fake = real[torch.randperm(150, generator=torch.Generator().manual_seed(0))]
-    assert precision_recall(real, fake) == (1, 1)
-    assert density_coverage(real, fake) == (1, 1)  # exactly: all k ties of every ball fall outside
-
-
-def test_far_sets_score_zero() -> None:
-    real, fake = normal(0, 50, 2), normal(1, 60, 2) + 100
-    assert precision_recall(real, fake) == (0, 0)
-    assert density_coverage(real, fake) == (0, 0)
-
-
-def test_a_generator_of_one_mode_is_precise_and_recalls_that_mode() -> None:
-    mode, others = normal(0, 60, 2), normal(1, 40, 2) + 100
-    precision, recall = precision_recall(torch.cat([mode, others]), mode)
-    assert (precision, recall) == (1, 0.6)
-    assert density_coverage(torch.cat([mode, others]), mode)[1] == 0.6
-
-
-def test_repeated_points_are_inside_balls_of_no_size() -> None:
-    point = normal(0, 1, 50) * 10
-    real, fake = point.repeat(6, 1), torch.cat([point.repeat(5, 1), point + 0.01])
-    assert precision_recall(real, fake) == (5 / 6, 1)
-
-
-def slow_neighbours(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float, float, float]:
-    """Precision, recall, density, coverage from all differences at once."""
-
-    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(x[:, None] - y[None], axis=-1)
-
-    real_radii = np.sort(distance(real, real), axis=1)[:, k]
-    fake_radii = np.sort(distance(fake, fake), axis=1)[:, k]
-    cross = distance(fake, real)  # [M, N]
-    inside = cross < real_radii
-    precision, recall = inside.any(axis=1).mean(), (cross < fake_radii[:, None]).any(axis=0).mean()
-    return precision, recall, inside.sum() / (k * len(fake)), inside.any(axis=0).mean()
-
-
-@pytest.mark.parametrize("block_elements", [1, 7 * 80, 2**22])
-def test_neighbours_are_those_of_all_differences_in_blocks_of_any_size(
-    block_elements: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", block_elements)
-    real, fake = normal(0, 80, 3) + 1e6, normal(1, 70, 3) * 0.8 + 0.5 + 1e6  # far from the origin
-    expected = slow_neighbours(real.numpy(), fake.numpy(), 3)  # no ties: < and <= are the same
-    assert precision_recall(real, fake, k=3) + density_coverage(real, fake, k=3) == pytest.approx(
-        expected, abs=1e-12
-    )
-    assert 0.1 < min(expected) <= max(expected) < 0.99  # a case that could go wrong
-
-
-def test_blocks_are_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", 300)
-    shapes = [
-        tuple(block.shape) for _, block in neighbours._squared_distances(normal(0, 10, 2), normal(1, 100, 2))
-    ]
-    assert shapes == [(3, 100), (3, 100), (3, 100), (1, 100)]
-
-
-def test_density_and_coverage_of_equal_distributions_are_their_expectations() -> None:
-    # Naeem et al. 2020, Lemmas 1 and 2: 1, and 1 - (N-1)...(N-k) / ((M+N-1)...(M+N-k)), for any distribution
-    n, m, k = 60, 50, 5
-    values = np.array(
-        [density_coverage(normal(2 * i, n, 2), normal(2 * i + 1, m, 2), k=k) for i in range(200)]
-    )
-    error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
-    expected = np.array([1, 1 - math.prod((n - i) / (m + n - i) for i in range(1, k + 1))])
-    assert (np.abs(values.mean(axis=0) - expected) < 3 * error).all()
-
-
 # bootstrap
 
 
@@ -539,15 +331,6 @@ def test_metrics_refuse_wrong_features(
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: GaussianStatistics(0), "dimension 0"),
-        (lambda: FirstFeatures(0, 3), "0 features of dimension 3"),
-        (lambda: GaussianStatistics(4).update(GOOD), r"\[20, 3\]: need \[N, 4\]"),
-        (lambda: GaussianStatistics(3).update(GOOD[:0]), r"\[0, 3\]"),
-        (lambda: GaussianStatistics(3).update(GOOD + math.nan), "NaN"),
-        (lambda: FirstFeatures(5, 3).update(GOOD + math.nan), "NaN"),
-        (lambda: GaussianStatistics.of(FEW).covariance, "covariance of 1 samples"),
-        (lambda: GaussianStatistics.merged([]), "need one or more"),
-        (lambda: GaussianStatistics.merged([GaussianStatistics(3), GaussianStatistics(4)]), r"\[3, 4\]"),
         (
             lambda: frechet_distance(GaussianStatistics.of(GOOD), GaussianStatistics.of(FEW)),
             "covariance of 1",
@@ -561,8 +344,6 @@ def test_metrics_refuse_wrong_features(
             r"blocks of \[20\]",
         ),
         (lambda: frechet_interval(GaussianStatistics.of(GOOD), [GaussianStatistics(3)] * 2), r"\[0, 0\]"),
-        (lambda: precision_recall(GOOD, GOOD[:3], k=3), r"\[3, 3\]: need \[N, 3\] with N at least 4"),
-        (lambda: precision_recall(GOOD, GOOD, k=0), "k 0: need at least 1"),
         (lambda: kernel_distance(GOOD, GOOD, subsets=1), "subsets 1: need at least 2"),
         (lambda: kernel_distance(GOOD, GOOD, subset_size=1), "subset_size 1: need at least 2"),
         (lambda: bootstrap(GOOD[:, 0], draws=1), "draws 1: need at least 2"),

@@ -1,4 +1,4 @@
-"""Progressive growing: stages as a function of images seen, reals that fade, Adam afresh, exact resume."""
+"""Progressive growing: reals that fade, Adam afresh, exact resume, and what is saved on the way."""
 
 from __future__ import annotations
 
@@ -8,159 +8,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from states import differing
+from small_data import noise_pictures
+from small_growing import GROWTH, SMALL, growing_run
+from states import differing, newest
+from warned import Warned
 
 from facegan import models
-from facegan.augment import Ada, DiffAugment
-from facegan.config import UsageError, from_json, to_json
+from facegan.augment import Ada
 from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.growth import Growth
-from facegan.losses import NonSaturating, StyleGAN2Loss, WassersteinGP
+from facegan.losses import WassersteinGP
 from facegan.networks.base import Stage
-from facegan.networks.dcgan import DCGANConfig
 from facegan.networks.stylegan import StyleGANConfig
-from facegan.run import Adam, Intervals, Measure, Run
+from facegan.run import Measure, Run
 from facegan.synthesis import Sampler
-from facegan.training import state as state_module
 from facegan.training.batch import TrainingBatch
 from facegan.training.growing import model_at, reals_at, run_at, stage_of
 from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
-from facegan.training.state import new_state, settled
+from facegan.training.state import new_state
 from facegan.training.step import adapted, train_step
 from facegan.training.transfer import Weights, transfer, weights_of
-
-# 4 px for 16 images, 8 px fades in for 16, is stable for 16, 16 px fades in for 16
-GROWTH = Growth(first_resolution=4, stable_images=16, fade_images=16, batches=(8, 8, 4), lrs=(0.002, 0.001))
-
-SMALL = StyleGANConfig(resolution=16, z_dim=6, w_dim=6, mapping_layers=2, channel_base=64, channel_max=8)
 
 
 @pytest.fixture
 def run(picture_folder: Path) -> Run:
-    return Run(
-        model=SMALL,
-        loss=StyleGAN2Loss(r1_gamma=10.0, r1_interval=1, path_length_weight=0.0, mixing_probability=0.9),
-        data=DataConfig(str(picture_folder)),
-        optimizer=Adam(lr=0.001, beta1=0.0, beta2=0.99),
-        intervals=Intervals(log_images=8, sample_images=32, checkpoint_images=32),
-        growth=GROWTH,
-        batch=4,
-        micro_batch=4,
-        total_images=80,
-        device="cpu",
-        precision="fp32",
-    )
+    return growing_run(picture_folder)
 
 
 @pytest.fixture
 def dataset(run: Run) -> Dataset:
     return open_dataset(run.data, resolution=16)
-
-
-# ---- the schedule
-
-
-@pytest.mark.parametrize(
-    ("images_seen", "stage"),
-    [
-        (0, Stage(4)),
-        (16, Stage(4)),
-        (20, Stage(8, 0.25)),
-        (28, Stage(8, 0.75)),
-        (32, Stage(8)),
-        (48, Stage(8)),
-        (56, Stage(16, 0.5)),
-        (64, Stage(16)),
-        (10**9, Stage(16)),
-    ],
-)
-def test_stages_follow_the_images_seen(images_seen: int, stage: Stage) -> None:
-    assert GROWTH.stage(images_seen, 16) == stage
-
-
-def test_the_default_is_the_published_schedule() -> None:
-    """From 8 px on: lod = log2 R - 3 - phase - max(images in it - 600,000, 0) / 600,000."""
-    for images_seen in range(0, 10_000_000, 137_000):
-        phase, within = divmod(images_seen, 1_200_000)
-        lod = max(10 - 3 - phase - max(within - 600_000, 0) / 600_000, 0)
-        stage = Growth().stage(images_seen, 1024)
-        assert 10 - np.log2(stage.resolution) + 1 - stage.alpha == pytest.approx(lod)
-    assert Growth().images_to(1024) == 7 * 1_200_000
-    assert Growth().stage(Growth().images_to(64), 64) == Stage(64)
-
-
-def test_without_a_fade_the_next_resolution_is_there_at_once() -> None:
-    growth = Growth(first_resolution=4, stable_images=16, fade_images=0)
-    assert [growth.stage(images, 16) for images in (0, 15, 16, 32)] == [
-        Stage(4),
-        Stage(4),
-        Stage(8),
-        Stage(16),
-    ]
-
-
-def test_batch_and_learning_rate_are_the_stage_s(run: Run) -> None:
-    found = [run_at(run, stage_of(run, images)) for images in (0, 20, 32, 56, 80)]
-    assert [(each.batch, each.micro_batch) for each in found] == [(8, 4), (8, 4), (8, 4), (4, 4), (4, 4)]
-    assert [each.optimizer.lr for each in found] == [0.002, 0.001, 0.001, 0.001, 0.001]
-    plain = replace(run, growth=Growth(4, 16, 16))
-    assert run_at(plain, Stage(8)) == plain
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"growth": Growth(first_resolution=32)}, "at most model.resolution, 16"),
-        ({"growth": Growth(batches=(6, 4))}, "multiple of"),
-        ({"growth": Growth(batches=(8,))}, "batch 4: growth.batches ends with 8, as it must be"),
-        ({"growth": Growth(4), "model": replace(SMALL, base=(5, 4)), "augment": Ada()}, "needs even sides"),
-        ({"growth": Growth(4), "model": replace(SMALL, base=(5, 4)), "augment": DiffAugment()}, "needs even"),
-        (
-            {"growth": None, "model": replace(SMALL, resolution=4, base=(5, 4)), "augment": Ada()},
-            "needs even",
-        ),
-        ({"growth": Growth(lrs=(0.1, 0.2))}, r"optimizer.lr 0.001: growth.lrs ends with 0.2, as it must be"),
-        ({"growth": None, "model": replace(SMALL, alpha=0.5)}, r"model.alpha: it is for models"),
-        ({"init": "x", "freeze_d": 1}, "freeze_d with growth"),
-        ({"growth": Growth(), "compile": "yes"}, "compile yes with growth"),
-        ({"growth": Growth(batches=(4,)), "micro_batch": 0}, "micro_batch 0 with growth"),
-        ({"model": DCGANConfig(), "loss": NonSaturating()}, "StyleGAN and StyleGAN2 grow, dcgan does not"),
-    ],
-)
-def test_what_cannot_grow_is_refused(run: Run, changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        replace(run, **changes)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"first_resolution": 12}, {"stable_images": 0}, {"fade_images": -1}, {"batches": (0,)}, {"lrs": (0.0,)}],
-)
-def test_impossible_schedules_are_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"growth\."):
-        Growth(**changes)
-
-
-def test_a_growing_run_is_not_compiled_by_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_module, "choose_device", lambda name: torch.device("cuda"))
-    asked = replace(run, device="auto", precision="bf16")
-    assert settled(replace(asked, growth=None)).compile == "yes"
-    assert settled(asked).compile == "no"
-
-
-def test_wgan_gp_mixes_as_often_as_asked() -> None:
-    assert WassersteinGP(mixing_probability=0.9).mixing == 0.9
-    with pytest.raises(UsageError, match="mixing_probability"):
-        WassersteinGP(mixing_probability=1.1)
-
-
-def test_a_schedule_makes_a_json_round_trip(run: Run) -> None:
-    assert from_json(Run, to_json(run)) == run
 
 
 # ---- steps
@@ -328,9 +208,9 @@ def test_a_model_saved_on_the_way_is_the_network_so_far(run: Run) -> None:
 
 def test_weights_not_yet_reached_are_not_passed_on(run: Run, tmp_path: Path) -> None:
     short = replace(run, total_images=24)
-    said: list[str] = []
-    train(short, tmp_path / "run", reporter=listening(said))
-    assert said == ["16 px are there after 64 images; this run ends after 24, at 8 px at most"]
+    warned = Warned()
+    train(short, tmp_path / "run", reporter=warned)
+    assert warned.messages == ["16 px are there after 64 images; this run ends after 24, at 8 px at most"]
     for name in ("run", "run/model.safetensors"):
         weights = weights_of(str(tmp_path / name))
         for tensors in (weights.generator, weights.discriminator):
@@ -347,27 +227,11 @@ def test_all_of_a_grown_model_is_taken(run: Run) -> None:
 
 def test_nothing_is_measured_before_the_full_size_is_there(run: Run, tmp_path: Path) -> None:
     measure = Measure(every_images=8, features="pixels", samples=100)
-    hundred = tmp_path / "pictures"
-    hundred.mkdir()
-    for number in range(100):
-        Image.new("RGB", (16, 16), (number, 0, 0)).save(hundred / f"{number}.png")
-    run = replace(run, data=DataConfig(str(hundred)), measure=measure, total_images=72)
+    data = DataConfig(str(noise_pictures(tmp_path / "pictures")))
+    run = replace(run, data=data, measure=measure, total_images=72)
     train(run, tmp_path / "run")
     seen = [line["images_seen"] for line in RunFolder(tmp_path / "run").read_metrics()]
     assert seen == [64, 72]  # at 56 the last step was at 8 px; 60 and 68 are no multiples
-
-
-def listening(said: list[str]) -> Any:
-    """A reporter that keeps the warnings."""
-
-    class Listening:
-        def warn(self, message: str) -> None:
-            said.append(message)
-
-        def __getattr__(self, name: str) -> Any:
-            return lambda *given, **named: None
-
-    return Listening()
 
 
 @pytest.mark.slow
@@ -387,10 +251,7 @@ def test_a_run_grows_stops_goes_on_and_ends_as_one_left_alone(run: Run, tmp_path
     assert sizes == {
         8: 4, 16: 4, 24: 4, 32: 8, 40: 8, 48: 8, 56: 8, 60: 16, 64: 16, 68: 16, 72: 16, 76: 16, 80: 16
     }  # fmt: skip
-    parts = [RunFolder(tmp_path / name).newest_checkpoint(pytest.fail) for name in ("stopped", "whole")]
-    assert parts[0] is not None
-    assert parts[1] is not None
-    assert differing(parts[0], parts[1]) == []
+    assert differing(newest(tmp_path / "stopped"), newest(tmp_path / "whole")) == []
     lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     logged = [(line["images_seen"], line["resolution"], line["alpha"]) for line in lines]
     assert logged == [

@@ -1,14 +1,10 @@
-"""Pictures: values, reading, cutting, grids, provenance."""
+"""Pictures: values, reading, cutting, grids."""
 
 from __future__ import annotations
 
-import io
-import json
 import struct
 import zlib
-from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,23 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from small_data import encoded, noise
 
 from facegan import images
-from facegan.config import UsageError
-from facegan.images import Pixels, Provenance, decode, fit, grid, read_provenance, save, to_float, to_uint8
-
-PROVENANCE = Provenance(model="dcgan-64", seeds="3, 5 & 7 < 9", psi=0.7)
-TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"  # IPTC's term
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def noise(height: int, width: int, channels: int) -> Pixels:
-    return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
+from facegan.images import decode, fit, grid, to_float, to_uint8
 
 
 def values(image: Image.Image) -> list[Any]:
@@ -214,45 +197,39 @@ def coordinates(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.stack([x, y, np.full_like(x, 255)], axis=2).astype(np.uint8))
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "left", "top"),
-    [(12, 8, 2, 0), (8, 12, 0, 2), (13, 8, 2, 0), (8, 11, 0, 1), (8, 8, 0, 0)],
-)
-def test_center_is_the_largest_central_square(width: int, height: int, left: int, top: int) -> None:
-    cut = fit(coordinates(width, height), (8, 8), "center")
-    expected = [[[left + x, top + y, 255] for x in range(8)] for y in range(8)]
-    assert cut.tolist() == expected
-
-
-@pytest.mark.parametrize(("width", "height", "left", "top"), [(8, 4, 0, 2), (4, 8, 2, 0), (8, 8, 0, 0)])
-def test_pad_is_the_whole_picture_on_a_black_square(width: int, height: int, left: int, top: int) -> None:
-    expected = np.zeros((8, 8, 3), np.uint8)
-    for y in range(height):
-        for x in range(width):
-            expected[top + y, left + x] = (x, y, 255)
-    np.testing.assert_array_equal(fit(coordinates(width, height), (8, 8), "pad"), expected)
+SQUARE, UPRIGHT = (8, 8), (8, 6)  # height and width asked for
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "left", "top"),
-    [(10, 8, 2, 0), (6, 12, 0, 2), (6, 8, 0, 0)],
-)
+    ("size", "width", "height", "left", "top"),
+    [
+        (SQUARE, 12, 8, 2, 0), (SQUARE, 8, 12, 0, 2), (SQUARE, 13, 8, 2, 0), (SQUARE, 8, 11, 0, 1),
+        (SQUARE, 8, 8, 0, 0), (UPRIGHT, 10, 8, 2, 0), (UPRIGHT, 6, 12, 0, 2), (UPRIGHT, 6, 8, 0, 0),
+    ],
+)  # fmt: skip
 def test_center_is_the_largest_central_part_of_the_shape(
-    width: int, height: int, left: int, top: int
+    size: tuple[int, int], width: int, height: int, left: int, top: int
 ) -> None:
-    expected = [[[left + x, top + y, 255] for x in range(6)] for y in range(8)]
-    assert fit(coordinates(width, height), (8, 6), "center").tolist() == expected
+    expected = [[[left + x, top + y, 255] for x in range(size[1])] for y in range(size[0])]
+    assert fit(coordinates(width, height), size, "center").tolist() == expected
 
 
-@pytest.mark.parametrize(("width", "height", "left", "top"), [(6, 4, 0, 2), (4, 8, 1, 0), (6, 8, 0, 0)])
+@pytest.mark.parametrize(
+    ("size", "width", "height", "left", "top"),
+    [
+        (SQUARE, 8, 4, 0, 2), (SQUARE, 4, 8, 2, 0), (SQUARE, 8, 8, 0, 0),
+        (UPRIGHT, 6, 4, 0, 2), (UPRIGHT, 4, 8, 1, 0), (UPRIGHT, 6, 8, 0, 0),
+    ],
+)  # fmt: skip
 def test_pad_is_the_whole_picture_in_the_middle_of_the_shape(
-    width: int, height: int, left: int, top: int
+    size: tuple[int, int], width: int, height: int, left: int, top: int
 ) -> None:
-    expected = np.zeros((8, 6, 3), np.uint8)
+    """The rest is black."""
+    expected = np.zeros((*size, 3), np.uint8)
     for y in range(height):
         for x in range(width):
             expected[top + y, left + x] = (x, y, 255)
-    np.testing.assert_array_equal(fit(coordinates(width, height), (8, 6), "pad"), expected)
+    np.testing.assert_array_equal(fit(coordinates(width, height), size, "pad"), expected)
 
 
 @pytest.mark.parametrize("crop", ["center", "pad"])
@@ -322,93 +299,3 @@ def test_grid_places_pictures_row_by_row_and_fills_with_black(
             for x in range(6):
                 expected[row_number * 4 + y, column * 6 + x] = pictures[number, y, x]
     np.testing.assert_array_equal(grid(pictures, columns), expected)
-
-
-# ---- saving, and what a saved picture says
-
-
-SUFFIX_CHANNELS = [
-    (suffix, channels)
-    for suffix in (".png", ".jpg", ".jpeg", ".webp", ".PNG")
-    for channels in (1, 3, 4)
-    if not (suffix in (".jpg", ".jpeg") and channels == 4)
-]
-
-
-@pytest.mark.parametrize(("suffix", "channels"), SUFFIX_CHANNELS)
-def test_provenance_survives_saving(tmp_path: Path, suffix: str, channels: int) -> None:
-    save(tmp_path / f"a{suffix}", noise(8, 8, channels), PROVENANCE)
-    assert read_provenance(tmp_path / f"a{suffix}") == PROVENANCE
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_provenance_may_hold_any_characters(tmp_path: Path, suffix: str) -> None:
-    provenance = Provenance(model='Zo\u00eb \u4e00 "a\\b"\n', seeds="</rdf:li>]]>", psi=-1.5, synthetic=False)
-    save(tmp_path / f"a{suffix}", noise(8, 8, 3), provenance)
-    assert read_provenance(tmp_path / f"a{suffix}") == provenance
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_picture_without_provenance_says_nothing(tmp_path: Path, suffix: str) -> None:
-    save(tmp_path / f"a{suffix}", noise(8, 8, 3))
-    assert read_provenance(tmp_path / f"a{suffix}") is None
-
-
-@pytest.mark.parametrize("description", ["a holiday", "[1, 2]", '{"model": "x"}', "3"])
-def test_another_program_s_description_is_no_provenance(tmp_path: Path, description: str) -> None:
-    exif = Image.Exif()
-    exif[0x010E] = description
-    (tmp_path / "a.jpg").write_bytes(encoded(Image.new("RGB", (8, 8)), "JPEG", exif=exif))
-    assert read_provenance(tmp_path / "a.jpg") is None
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_png_keeps_every_pixel(tmp_path: Path, channels: int) -> None:
-    pixels = noise(9, 7, channels)
-    save(tmp_path / "a.png", pixels, PROVENANCE)
-    with Image.open(tmp_path / "a.png") as image:
-        np.testing.assert_array_equal(np.asarray(image).reshape(pixels.shape), pixels)
-
-
-@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".jpeg", "JPEG"), (".webp", "WEBP")])
-def test_suffix_decides_the_format(tmp_path: Path, suffix: str, kind: str) -> None:
-    save(tmp_path / f"a{suffix}", np.full((16, 16, 3), (200, 100, 50), np.uint8), PROVENANCE)
-    with Image.open(tmp_path / f"a{suffix}") as image:
-        assert (image.format, image.size) == (kind, (16, 16))
-
-
-def test_png_text_says_model_seeds_psi_and_synthetic(tmp_path: Path) -> None:
-    save(tmp_path / "a.png", noise(8, 8, 3), PROVENANCE)
-    with Image.open(tmp_path / "a.png") as image:
-        text = {key: image.text[key] for key in ("model", "seeds", "psi", "synthetic")}
-    assert text == {"model": "dcgan-64", "seeds": "3, 5 & 7 < 9", "psi": "0.7", "synthetic": "True"}
-
-
-@pytest.fixture(params=[".png", ".jpg", ".webp"])
-def xmp(request: pytest.FixtureRequest, tmp_path: Path) -> ElementTree.Element:
-    """The XMP of a saved picture, parsed."""
-    path = tmp_path / f"a{request.param}"
-    save(path, noise(8, 8, 3), PROVENANCE)
-    with Image.open(path) as image:
-        return ElementTree.fromstring(image.info["xmp"].decode())
-
-
-def test_xmp_says_trained_algorithmic_media(xmp: ElementTree.Element) -> None:
-    name = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
-    assert [element.attrib[name] for element in xmp.iter() if name in element.attrib] == [TRAINED]
-
-
-def test_xmp_description_holds_the_seeds_unharmed(xmp: ElementTree.Element) -> None:
-    texts = [element.text for element in xmp.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li")]
-    assert [json.loads(text or "")["seeds"] for text in texts] == ["3, 5 & 7 < 9"]
-
-
-@pytest.mark.parametrize(("name", "nearest"), [("a.pgn", ".png"), ("a.jpgg", ".jpg"), ("a.web", ".webp")])
-def test_unknown_suffix_names_the_nearest(tmp_path: Path, name: str, nearest: str) -> None:
-    with pytest.raises(UsageError, match=f"did you mean '{nearest}'"):
-        save(tmp_path / name, noise(8, 8, 3))
-
-
-def test_jpeg_with_alpha_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"a\.jpg: JPEG has no transparency"):
-        save(tmp_path / "a.jpg", noise(8, 8, 4))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from warned import Warned
 
 from facegan import cli
 from facegan.config import UsageError
@@ -24,18 +25,7 @@ from facegan.run import Measure, Run
 from facegan.training import loggers
 from facegan.training.loggers import TensorBoard, chosen, require_installed
 from facegan.training.loop import train
-from facegan.training.reporter import Silent
 from facegan.training.run_folder import RunFolder
-
-
-class Warned(Silent):
-    """Remembers the warnings."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 class FakeRun(SimpleNamespace):
@@ -241,7 +231,7 @@ def test_a_logger_that_fails_costs_one_warning_and_not_the_run(
     reporter = Warned()
     result = train(replace(tiny_run_config, track="wandb"), tmp_path / "run", reporter=reporter)
     assert result.finished
-    assert reporter.warnings == ["wandb: the network is gone; nothing more goes there, the run goes on"]
+    assert reporter.messages == ["wandb: the network is gone; nothing more goes there, the run goes on"]
     assert max(step for step, _ in wandb.runs[0].logged) == 48
 
 
@@ -251,8 +241,8 @@ def test_a_logger_that_cannot_begin_costs_one_warning_and_not_the_run(
     del wandb.init
     reporter = Warned()
     assert train(replace(tiny_run_config, track="wandb"), tmp_path / "run", reporter=reporter).finished
-    assert len(reporter.warnings) == 1
-    assert reporter.warnings[0].startswith("wandb: ")
+    assert len(reporter.messages) == 1
+    assert reporter.messages[0].startswith("wandb: ")
 
 
 def test_a_file_in_the_place_of_the_events_costs_one_warning(tiny_run_config: Run, tmp_path: Path) -> None:
@@ -266,7 +256,7 @@ def test_a_file_in_the_place_of_the_events_costs_one_warning(tiny_run_config: Ru
     folder.touch()
     reporter = Warned()
     assert train(run, tmp_path / "run", resume=True, reporter=reporter).finished
-    assert len(reporter.warnings) == 1
+    assert len(reporter.messages) == 1
 
 
 @pytest.mark.parametrize(
@@ -289,7 +279,7 @@ def test_a_package_that_is_missing_on_resume_costs_one_warning(
     monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     reporter = Warned()
     assert train(run, tmp_path / "run", resume=True, reporter=reporter).finished
-    assert ["not installed" in warning for warning in reporter.warnings] == [True]
+    assert ["not installed" in warning for warning in reporter.messages] == [True]
 
 
 # ---- which

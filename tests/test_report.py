@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 import os
@@ -17,21 +15,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from browser import chromium, needs_chromium
 
 from facegan import cli
 from facegan.config import UsageError
-from facegan.growth import Growth
-from facegan.images import Provenance, save
+from facegan.images import save
 from facegan.presets import preset
 from facegan.run import Intervals, Run
-from facegan.training.curves import Chart, Series, axis, chart_html, count, log_axis, short, thinned
-from facegan.training.film_strip import FILM_BYTES, film, spread, strip
+from facegan.training.curves import short
+from facegan.training.film_strip import FILM_BYTES, film
 from facegan.training.loop import train
 from facegan.training.machine import machine
 from facegan.training.record import nearest_preset, read_record, settings
 from facegan.training.report import write_report
-from facegan.training.report_page import bands, page
+from facegan.training.report_page import page
 from facegan.training.run_folder import RunFolder
 
 
@@ -282,152 +279,7 @@ def test_a_run_unlike_all_presets_has_no_nearest() -> None:
     assert nearest_preset(far) is None
 
 
-# ---- curves
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0.0, 1.0], [0.0, 0.5, 1.0]),
-        ([3.0, 97.0], [0, 50, 100]),
-        ([-0.9, 0.9], [-1.0, -0.5, 0.0, 0.5, 1.0]),
-        ([0.0, 25_600.0], [0, 10_000, 20_000, 30_000]),
-    ],
-)
-def test_ticks_are_round_and_hold_the_values(values: list[float], expected: list[float]) -> None:
-    low, high, ticks = axis(values, from_zero=False)
-    assert ticks == pytest.approx(expected)
-    assert (low, high) == (ticks[0], ticks[-1])
-
-
-@pytest.mark.parametrize("value", [0.0, 7.0, -3.0, 1e-12, 1e20])
-def test_a_single_value_has_an_axis_around_it(value: float) -> None:
-    low, high, ticks = axis([value], from_zero=False)
-    assert low < value < high
-    assert len(ticks) < 12
-
-
-def test_a_log_axis_holds_the_values_between_1_2_5_steps() -> None:
-    assert log_axis([3.0, 480.0]) == (2, 500, pytest.approx([2, 5, 10, 20, 50, 100, 200, 500]))
-
-
-def test_many_points_become_means_with_their_extremes() -> None:
-    points = tuple((float(k), float(k % 2)) for k in range(4800))
-    few = thinned(Series("x", points))
-    assert len(few.points) == 240
-    assert few.points[0] == (9.5, 0.5)
-    assert set(few.ranges) == {(0.0, 1.0)}
-
-
-def test_a_point_lies_where_its_numbers_say() -> None:
-    html = chart_html(Chart("t", (Series("s", ((0.0, 0.0), (50.0, 1.0), (100.0, 0.5))),), end=100.0))
-    (path,) = re.findall(r'class="curve c0" d="([^"]*)"', html)
-    assert path == "M0.0 300.0L500.0 0.0L1000.0 150.0"  # of 1000 by 300, from the top
-
-
-def test_a_log_scale_has_equal_steps_for_equal_ratios() -> None:
-    series = Series("FD", ((0.0, 1000.0), (50.0, 100.0), (100.0, 10.0)))
-    html = chart_html(Chart("t", (series,), end=100.0, may_be_log=True))
-    (path,) = re.findall(r'class="curve c0" d="([^"]*)"', html)
-    assert path == "M0.0 0.0L500.0 150.0L1000.0 300.0"
-    assert "log scale" in html
-
-
-def test_a_chart_without_points_is_nothing() -> None:
-    assert chart_html(Chart("t", (Series("s", ()),), end=1.0)) == ""
-
-
-def test_the_pointer_s_data_are_the_curve_s() -> None:
-    reader = re.search(
-        r'data-chart="([^"]*)"', chart_html(Chart("t", (Series('a"<', ((1.0, 0.123456),)),), end=9.0))
-    )
-    assert reader is not None
-    data = json.loads(reader[1].replace("&quot;", '"').replace("&lt;", "<"))
-    assert data == {"end": 9, "series": [{"name": 'a"<', "x": [1], "y": [0.1235]}]}
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "0"), (800, "800"), (12_800, "12.8k"), (25_000_000, "25M")])
-def test_counts_are_short(number: float, text: str) -> None:
-    assert count(number) == text
-
-
-def test_bands_are_the_stages_of_growing() -> None:
-    model = preset("stylegan-64").run
-    run = replace(model, growth=Growth(first_resolution=8, stable_images=100, fade_images=50))
-    found = [(band.start, band.end, band.name, band.shaded) for band in bands(run, 400.0)]
-    assert found == [
-        (0, 100, "8 px", False),
-        (100, 150, "", True),
-        (150, 250, "16 px", False),
-        (250, 300, "", True),
-        (300, 400, "32 px", False),
-    ]
-    for images_seen in range(1, 400):  # the stage that growth itself knows
-        stage = run.growth.stage(images_seen, 64) if run.growth else None
-        shaded = any(start < images_seen < end for start, end, _, fades in found if fades)
-        assert stage is not None
-        assert shaded == (stage.alpha < 1.0)
-    assert list(bands(replace(run, growth=None), 400.0)) == []
-
-
-# ---- faces
-
-
-def grids(folder: Path, moments: Iterable[int], side: int = 64) -> list[tuple[int, Path]]:
-    """Grids of 8x8 faces of one grey level each: the number of the face times 4; random pixels on top."""
-    made = []
-    random = np.random.default_rng(0)
-    for moment in moments:
-        grey = np.repeat(np.repeat(np.arange(64).reshape(8, 8) * 4, side // 8, 0), side // 8, 1)
-        noise = random.integers(-2, 3, (side, side, 3))
-        path = folder / f"{moment:09d}.jpg"
-        save(path, (grey[:, :, None] + noise).clip(0, 255).astype(np.uint8), Provenance("m", "0-63", 1.0))
-        made.append((moment, path))
-    return made
-
-
-def pixels_of(address: str) -> np.ndarray:
-    data = base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))
-    return np.asarray(Image.open(io.BytesIO(data)))
-
-
-def test_frames_are_spread_over_the_run_with_first_and_last() -> None:
-    samples = [(number, Path(str(number))) for number in range(101)]
-    assert [seen for seen, _ in spread(samples, 5)] == [0, 25, 50, 75, 100]
-    assert spread(samples[:3], 5) == samples[:3]
-
-
-def test_frames_are_the_grids_and_keep_saying_what_they_are(tmp_path: Path) -> None:
-    frames, damaged = film(grids(tmp_path, [5, 9]))
-    assert ([frame.images_seen for frame in frames], damaged) == ([5, 9], 0)
-    assert pixels_of(frames[0].address)[4::8, 4::8].mean(axis=2) == pytest.approx(
-        np.arange(64).reshape(8, 8) * 4, abs=6
-    )
-    data = base64.b64decode(frames[0].address.partition(",")[2])
-    assert Image.open(io.BytesIO(data)).getexif()[0x0131] == "facegan"
-
-
-def test_a_grid_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
-    samples = grids(tmp_path, [5, 9])
-    samples[0][1].write_bytes(b"no picture")
-    frames, damaged = film(samples)
-    assert ([frame.images_seen for frame in frames], damaged) == ([9], 1)
-
-
-def test_a_strip_holds_the_same_faces_at_each_moment(tmp_path: Path) -> None:
-    made = strip(grids(tmp_path, [5, 9, 12]), (8, 8))
-    assert made is not None
-    sheet, moments = made
-    assert moments == [5, 9, 12]
-    middles = pixels_of(sheet.address)[40::80, 40::80].mean(axis=2)
-    assert middles == pytest.approx(np.repeat(np.arange(7)[:, None] * 4, 3, axis=1), abs=4)
-
-
-def test_transparent_grids_are_shown_over_white(tmp_path: Path) -> None:
-    path = tmp_path / "000000005.png"
-    Image.new("RGBA", (64, 64), (255, 0, 0, 0)).save(path)
-    (frame,), _ = film([(5, path)])
-    assert (pixels_of(frame.address) > 250).all()
+# ---- a long run
 
 
 @pytest.mark.slow
@@ -487,22 +339,17 @@ def test_a_damaged_config_is_wrong_use(copied: Path) -> None:
 
 
 @pytest.mark.slow
+@needs_chromium
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_a_browser_shows_the_page_and_asks_for_nothing(
     tiny_run: Path, tmp_path: Path, width: int, scheme: Any
 ) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not Path("/usr/bin/chromium").exists() and "CI" not in os.environ:
-        pytest.skip("no chromium")
     out = tmp_path / "report.html"
     write_report(tiny_run, out)
-    words = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-sync"
-    arguments = [f"--{word}" for word in [*words.split(), "disable-component-update"]]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+    said: list[str] = []
+    requests: list[str] = []
+    with chromium() as browser:
         tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        said: list[str] = []
-        requests: list[str] = []
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
         tab.on("request", lambda request: requests.append(request.url))
@@ -515,6 +362,5 @@ def test_a_browser_shows_the_page_and_asks_for_nothing(
         slider.fill("0")
         assert tab.locator(".frame.shown figcaption").text_content() == "48 images"
         assert tab.evaluate("document.documentElement.scrollWidth") == width
-        browser.close()
     assert said == []
     assert {url for url in requests if not url.startswith("data:")} == {out.as_uri()}

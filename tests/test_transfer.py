@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from small_stylegan2 import small_run
+from states import newest
 
 from facegan import checkpoint, models
 from facegan.config import UsageError
@@ -39,12 +40,6 @@ def source(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture
 def run(picture_folder: Path) -> Run:
     return replace(small_run(picture_folder), seed=5)
-
-
-def newest(folder: Path) -> Any:
-    parts = RunFolder(folder).newest_checkpoint(warn=pytest.fail)
-    assert parts is not None
-    return parts
 
 
 def reshaped(run: Run, **changes: Any) -> Run:

@@ -1,0 +1,129 @@
+"""Precision, recall, density and coverage: those by hand, by slow references, and their expectations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from normal_samples import normal
+from torch import Tensor
+
+from facegan.config import UsageError
+from facegan.metrics import neighbours
+from facegan.metrics.neighbours import density_coverage, precision_recall
+
+
+def column(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)[:, None]
+
+
+def test_precision_and_recall_of_four_points_on_a_line_are_those_by_hand() -> None:
+    real, fake = column(0, 1, 2, 3), column(0.5, 0.9, 3.9, 10)
+    # k = 1: reals reach 1, so 10 is outside; fakes reach 0.4, 0.4, 3, 6.1, so 0 is outside
+    assert precision_recall(real, fake, k=1) == (3 / 4, 3 / 4)
+    assert precision_recall(fake, real, k=1) == (3 / 4, 3 / 4)
+    # k = 2: reals reach 2, 1, 1, 2; fakes reach 3.4, 3, 3.4, 9.1
+    assert precision_recall(real, fake, k=2) == (3 / 4, 1)
+
+
+def test_density_and_coverage_of_four_points_on_a_line_are_those_by_hand() -> None:
+    real, fake = column(0, 1, 2, 3), column(0.5, 0.9, 3.9, 10)
+    # k = 1: reals hold 2, 2, 0, 1 fakes
+    assert density_coverage(real, fake, k=1) == (5 / 4, 3 / 4)
+    # k = 2: they reach 2, 1, 1, 2 and hold 2, 2, 0, 1
+    assert density_coverage(real, fake, k=2) == (5 / 8, 3 / 4)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.1, 1000.0])
+def test_the_rim_of_a_ball_is_inside_for_precision_and_outside_for_density(offset: float) -> None:
+    real = torch.arange(10, dtype=torch.float64)[:, None].expand(-1, 7) * 0.1 + offset
+    fake = torch.stack([real[-1] + 0.1, real[-1] + 50])  # one on the rim of the last real
+    assert precision_recall(real, fake, k=1)[0] == 1 / 2
+    assert density_coverage(real, fake, k=1) == (0, 0)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_equal_sets_score_one(offset: float) -> None:
+    real = normal(0, 150, 33).float() + offset
+    fake = real[torch.randperm(150, generator=torch.Generator().manual_seed(0))]
+    assert precision_recall(real, fake) == (1, 1)
+    assert density_coverage(real, fake) == (1, 1)  # exactly: all k ties of every ball fall outside
+
+
+def test_far_sets_score_zero() -> None:
+    real, fake = normal(0, 50, 2), normal(1, 60, 2) + 100
+    assert precision_recall(real, fake) == (0, 0)
+    assert density_coverage(real, fake) == (0, 0)
+
+
+def test_a_generator_of_one_mode_is_precise_and_recalls_that_mode() -> None:
+    mode, others = normal(0, 60, 2), normal(1, 40, 2) + 100
+    precision, recall = precision_recall(torch.cat([mode, others]), mode)
+    assert (precision, recall) == (1, 0.6)
+    assert density_coverage(torch.cat([mode, others]), mode)[1] == 0.6
+
+
+def test_repeated_points_are_inside_balls_of_no_size() -> None:
+    point = normal(0, 1, 50) * 10
+    real, fake = point.repeat(6, 1), torch.cat([point.repeat(5, 1), point + 0.01])
+    assert precision_recall(real, fake) == (5 / 6, 1)
+
+
+def slow_neighbours(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float, float, float]:
+    """Precision, recall, density, coverage from all differences at once."""
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(x[:, None] - y[None], axis=-1)
+
+    real_radii = np.sort(distance(real, real), axis=1)[:, k]
+    fake_radii = np.sort(distance(fake, fake), axis=1)[:, k]
+    cross = distance(fake, real)  # [M, N]
+    inside = cross < real_radii
+    precision, recall = inside.any(axis=1).mean(), (cross < fake_radii[:, None]).any(axis=0).mean()
+    return precision, recall, inside.sum() / (k * len(fake)), inside.any(axis=0).mean()
+
+
+@pytest.mark.parametrize("block_elements", [1, 7 * 80, 2**22])
+def test_neighbours_are_those_of_all_differences_in_blocks_of_any_size(
+    block_elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", block_elements)
+    real, fake = normal(0, 80, 3) + 1e6, normal(1, 70, 3) * 0.8 + 0.5 + 1e6  # far from the origin
+    expected = slow_neighbours(real.numpy(), fake.numpy(), 3)  # no ties: < and <= are the same
+    assert precision_recall(real, fake, k=3) + density_coverage(real, fake, k=3) == pytest.approx(
+        expected, abs=1e-12
+    )
+    assert 0.1 < min(expected) <= max(expected) < 0.99  # a case that could go wrong
+
+
+def test_blocks_are_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", 300)
+    shapes = [
+        tuple(block.shape) for _, block in neighbours._squared_distances(normal(0, 10, 2), normal(1, 100, 2))
+    ]
+    assert shapes == [(3, 100), (3, 100), (3, 100), (1, 100)]
+
+
+def test_density_and_coverage_of_equal_distributions_are_their_expectations() -> None:
+    # Naeem et al. 2020, Lemmas 1 and 2: 1, and 1 - (N-1)...(N-k) / ((M+N-1)...(M+N-k)), for any distribution
+    n, m, k = 60, 50, 5
+    values = np.array(
+        [density_coverage(normal(2 * i, n, 2), normal(2 * i + 1, m, 2), k=k) for i in range(200)]
+    )
+    error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    expected = np.array([1, 1 - math.prod((n - i) / (m + n - i) for i in range(1, k + 1))])
+    assert (np.abs(values.mean(axis=0) - expected) < 3 * error).all()
+
+
+@pytest.mark.parametrize(
+    ("num", "k", "message"),
+    [
+        (3, 3, r"fake features \[3, 3\]: need \[N, 3\] with N at least 4"),
+        (20, 0, "k 0: need at least 1"),
+    ],
+)
+def test_wrong_settings_are_refused(num: int, k: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        precision_recall(torch.zeros(20, 3), torch.zeros(num, 3), k=k)
