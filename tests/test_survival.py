@@ -10,22 +10,18 @@ from typing import Any
 
 import pytest
 import torch
+from states import newest
 from torch import Tensor
+from warned import Warned
 
 from facegan import checkpoint
 from facegan.config import UsageError
-from facegan.run import Run
+from facegan.run import Adam, Run
 from facegan.training.loop import train
 from facegan.training.plot import plot_losses
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state
 from facegan.training.step import train_step
-
-
-def newest(folder: Path) -> checkpoint.Parts:
-    parts = RunFolder(folder).newest_checkpoint(warn=pytest.fail)
-    assert parts is not None
-    return parts
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tiny_run: Path, tiny_run_config: Run) -> None:
@@ -37,8 +33,8 @@ def test_a_changed_config_is_refused_with_the_difference_and_accepted_by_force(
     tiny_run_config: Run, tmp_path: Path
 ) -> None:
     train(replace(tiny_run_config, total_images=16), tmp_path / "run")
-    changed = replace(tiny_run_config, total_images=32)
-    with pytest.raises(UsageError, match=r"total_images: 16 -> 32"):
+    changed = replace(tiny_run_config, total_images=32, optimizer=Adam(lr=0.5))
+    with pytest.raises(UsageError, match=r"another config \(optimizer.lr: [\d.e-]+ -> 0.5\)"):
         train(changed, tmp_path / "run", resume=True)
     assert train(changed, tmp_path / "run", resume=True, force=True).images_seen == 32
 
@@ -152,25 +148,12 @@ def test_a_second_process_in_the_same_folder_is_refused(tiny_run: Path, tiny_run
         train(tiny_run_config, tiny_run, resume=True)
 
 
-class Warnings:
-    """A reporter that keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-
-    def warn(self, message: str) -> None:
-        self.messages.append(message)
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *arguments: None
-
-
 @pytest.mark.parametrize("kept", [0, 100, -1])
 def test_a_cut_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     kept: int, tiny_run: Path, tiny_run_config: Run, tmp_path: Path
 ) -> None:
     """And the resumed run ends bit-equal to one that was never damaged."""
-    out, warnings = tmp_path / "run", Warnings()
+    out, warnings = tmp_path / "run", Warned()
     shutil.copytree(tiny_run, out)
     damaged = out / "checkpoints" / "000000096.pt"
     damaged.write_bytes(damaged.read_bytes()[:kept])
@@ -274,7 +257,7 @@ def test_a_checkpoint_that_is_no_file_is_a_damaged_one(
     tiny_run: Path, tiny_run_config: Run, tmp_path: Path
 ) -> None:
     """A pipe would be waited on for ever."""
-    out, warnings = tmp_path / "run", Warnings()
+    out, warnings = tmp_path / "run", Warned()
     shutil.copytree(tiny_run, out)
     os.mkfifo(out / "checkpoints" / "000000112.pt")
     (out / "checkpoints" / "000000096.pt").unlink()

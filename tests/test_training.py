@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from states import differing
+from states import differing, newest
 from torch import Tensor
 
 from facegan import checkpoint, models
@@ -41,12 +41,6 @@ def steps(state: TrainState, run: Run, count: int) -> None:
         train_step(state, run, dataset, run.loss.phases())
 
 
-def newest(folder: Path) -> checkpoint.Parts:
-    parts = RunFolder(folder).newest_checkpoint(warn=pytest.fail)
-    assert parts is not None
-    return parts
-
-
 def test_a_run_stopped_at_half_and_resumed_is_bit_equal_to_an_uninterrupted_one(
     tiny_run: Path, tiny_run_config: Run, tmp_path: Path
 ) -> None:
@@ -66,6 +60,15 @@ def test_a_run_stopped_at_half_and_resumed_is_bit_equal_to_an_uninterrupted_one(
     assert differing(newest(out), newest(tiny_run)) == []
     models_of = [models.load(str(folder)).generator.state_dict() for folder in (out, tiny_run)]
     assert differing(*models_of) == []
+
+
+def test_a_run_made_longer_is_bit_equal_to_one_that_was_that_long(
+    tiny_run: Path, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert train(replace(tiny_run_config, total_images=48), out).finished
+    assert train(tiny_run_config, out, resume=True).finished
+    assert differing(newest(out), newest(tiny_run)) == []
 
 
 def terms_of(folder: Path) -> list[dict[str, float]]:

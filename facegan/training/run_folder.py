@@ -125,6 +125,8 @@ class RunFolder:
     def require_same(self, run: Run, *, force: bool) -> None:
         """Raises UsageError, with the differences, where the stored config is not this one.
 
+        A run may always be made longer.
+
         force: only the networks must be the same, and what decided on them when the run began.
         """
         stored = self.read_config()
@@ -141,7 +143,8 @@ class RunFolder:
                 f"{self.path}: --resume with other networks (model.{'; model.'.join(reshaped)}), which its "
                 f"weights do not fit; start a new run with another --out"
             )
-        changed = differences(to_json(stored), to_json(run))
+        longer = replace(stored, total_images=run.total_images)  # on which nothing before its end depends
+        changed = differences(to_json(longer), to_json(run))
         if changed and not force:
             raise UsageError(
                 f"{self.path}: --resume with another config ({'; '.join(changed)}); --force accepts it"
