@@ -18,12 +18,12 @@ import statistics
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from torch import Tensor
 
-from facegan.config import UsageError, choose
+from facegan.config import UsageError, choose, how_to_install
 from facegan.graphs import Session, Synthesis, as_array, onnx_model
 from facegan.networks import Generator
 from facegan.runtime import WORTHWHILE_SPEEDUP
@@ -38,11 +38,12 @@ CLOSE = 0.25 / 127.5  # a quarter of a grey level: after rounding, pictures diff
 TURNS = 5
 
 Key = tuple[str, int, tuple[tuple[int, int], ...]]
-_prepared: WeakKeyDictionary[Generator, dict[Key, Run]] = WeakKeyDictionary()
+# Both are weak: a compiled run holds its generator, and neither stays for having been prepared once.
+_prepared: WeakKeyDictionary[Generator, WeakValueDictionary[Key, Run]] = WeakKeyDictionary()
 
 
 def prepare(generator: Generator, runtime: str, *, batch: int, pictures: int = 0) -> Run | None:
-    """The generator's synthesis in that runtime, made once in a process; None: eager.
+    """The generator's synthesis in that runtime, made once for all who use it; None: eager.
 
     batch: how many pictures at a time; pictures: how many there will be, for "auto".
 
@@ -132,15 +133,16 @@ def _probe(generator: Generator, batch: int) -> Tensor:
 
 
 def _once(generator: Generator, name: str, batch: int) -> Run:
-    """The runtime, from before if it was made of the same weights for the same batch."""
-    kept = _prepared.setdefault(generator, {})
+    """The runtime; one of the same weights for the same batch that is in use already, where there is one."""
+    kept = _prepared.setdefault(generator, WeakValueDictionary())
     weights = (*generator.parameters(), *generator.buffers())
     versions = (0 if weight.is_inference() else weight._version for weight in weights)
     key = name, batch, tuple(zip((weight.data_ptr() for weight in weights), versions, strict=True))
-    if key not in kept:
+    run = kept.get(key)
+    if run is None:
         with torch.inference_mode(False), torch.no_grad():  # exporters do not know that mode
-            kept[key] = _MAKERS[name](generator, batch)
-    return kept[key]
+            run = kept[key] = _MAKERS[name](generator, batch)
+    return run
 
 
 # ---- the runtimes
@@ -153,7 +155,7 @@ def why_not(generator: Generator, runtime: str) -> str | None:
     if generator.w_avg.device.type != "cpu" or generator.compute_dtype != torch.float32:
         return "it is for --device cpu and --precision fp32"
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    return f"{missing[0]} is not installed: pip install 'facegan[onnx]'" if missing else None
+    return f"{missing[0]} is not installed: {how_to_install('onnx')}" if missing else None
 
 
 def _onnx(generator: Generator, batch: int) -> Run:

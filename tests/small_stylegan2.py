@@ -1,4 +1,4 @@
-"""A small StyleGAN2 for tests: both networks, and a run of one."""
+"""A small StyleGAN2 for tests: both networks, a sampler and a run of one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import torch
 
 from facegan.data import DataConfig
 from facegan.losses import StyleGAN2Loss
+from facegan.models import Model
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 from facegan.run import Adam, Intervals, Run
+from facegan.synthesis import Sampler
 
 SHAPE: dict[str, Any] = {
     "resolution": 16, "z_dim": 7, "w_dim": 6, "mapping_layers": 2, "channel_base": 128, "channel_max": 12,
@@ -29,6 +31,11 @@ def networks(**changes: Any) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator
                     parameter.add_(0.3 * torch.randn_like(parameter))
         generator.w_avg.normal_()
     return generator.eval(), discriminator.eval()
+
+
+def small_sampler(batch: int = 4) -> Sampler:
+    """Makes the pictures of the small generator, as of a model called small."""
+    return Sampler(Model(networks()[0], StyleGAN2Config(**SHAPE), name="small"), device="cpu", batch=batch)
 
 
 def small_run(pictures: Path) -> Run:

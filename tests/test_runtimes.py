@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -103,6 +105,28 @@ def test_a_runtime_is_prepared_once_and_anew_for_other_weights(
     next(iter(generator.parameters())).mul_(2)
     prepare(generator, "onnx", batch=4)
     assert called == ["onnx", "onnx"]
+
+
+def test_a_runtime_and_its_generator_go_with_their_last_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the one holds the other, as a compiled one does."""
+    replaced(monkeypatch, compiled=same)
+    sampler = Sampler(model_of("dcgan"), device="cpu", runtime="compiled")
+    alive = ref(sampler.generator), ref(sampler._fast)
+    del sampler
+    gc.collect()
+    assert [each() for each in alive] == [None, None]
+
+
+def test_a_runtime_of_weights_that_are_no_more_goes_with_its_last_user(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replaced(monkeypatch, compiled=same)
+    first = prepare(generator, "compiled", batch=1)
+    alive = ref(first)
+    next(iter(generator.parameters())).mul_(2)
+    first = prepare(generator, "compiled", batch=1)
+    gc.collect()
+    assert alive() is None
 
 
 def test_the_sampler_runs_what_was_prepared_for_constant_noise_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +318,21 @@ def test_compiled_makes_the_eager_pictures_to_a_grey_level() -> None:
     expected = Sampler(model_of("dcgan"), device="cpu").sample(range(7))
     found = Sampler(model_of("dcgan"), device="cpu", batch=3, runtime="compiled").sample(range(7))
     assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's, of its own code
+@pytest.mark.parametrize("runtime", ["onnx", "compiled"])
+def test_a_replaced_model_is_freed_with_its_runtime(runtime: str) -> None:
+    """Of ONNX the bare weights stay until the next export: onnxscript's optimiser keeps its last graph."""
+    sampler = Sampler(model_of("dcgan"), device="cpu", batch=3, runtime=runtime)
+    sampler.sample(range(3))
+    alive: list[Any] = [ref(sampler.generator), ref(sampler._fast)]
+    if runtime == "compiled":
+        alive.append(ref(next(sampler.generator.parameters())))
+    del sampler
+    gc.collect()
+    assert [each() is None for each in alive] == [True] * len(alive)
 
 
 @pytest.mark.slow

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gc
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from facegan.images import Pixels, read_provenance
 from facegan.latents.direction_file import beside, read
 from facegan.latents.directions import Directions, moved
 from facegan.mixing import figure
+from facegan.serve.guard import Headed
 from facegan.synthesis import Sampler, latent
 
 
@@ -103,6 +107,98 @@ def test_a_new_face_says_its_seed_and_is_not_kept(ask: Ask, styled: Sampler) -> 
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-model"] == "styled"
         assert_same(answer.content, styled.sample([int(answer.headers["x-seed"])], 0.9)[0])
+
+
+# ---- HEAD
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/faces/3.png?size=40",
+        "/v1/models",
+        "/openapi.json",
+        "/healthz",
+        "/readyz",
+        "/v1/faces/3.png?size=0",
+    ],
+)
+def test_head_is_get_without_the_body(ask: Ask, path: str) -> None:
+    server = ask()
+    got, head = server.get(path), server.start("HEAD", path).result(SECONDS)
+    assert head.content == b""
+    assert head.headers["content-length"] == str(len(got.content))
+    own = {"x-request-id"}
+    assert head.status_code == got.status_code
+    assert {n: v for n, v in head.headers.items() if n not in own} == {
+        n: v for n, v in got.headers.items() if n not in own
+    }
+
+
+def test_a_body_is_not_passed_on_for_head() -> None:
+    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["method"] == "GET"
+        await send(start)
+        await send({"type": "http.response.body", "body": b"ab", "more_body": True})
+        await send({"type": "http.response.body", "body": b"cd"})
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "HEAD"}
+    asyncio.run(Headed(app)(scope, cast(Any, None), send))
+    assert sent[0] == start
+    assert [message["body"] for message in sent[1:]] == [b"", b""]
+    assert scope["method"] == "HEAD"  # uvicorn and the log look at it
+
+
+def test_head_of_a_face_that_the_client_has_makes_nothing(ask: Ask) -> None:
+    server = ask()
+    tag = server.get("/v1/faces/3.png").headers["etag"]
+    head = server.start("HEAD", "/v1/faces/3.png", headers={"If-None-Match": tag}).result(SECONDS)
+    assert (head.status_code, head.content, head.headers["etag"]) == (304, b"", tag)
+    made = list(server.service.counts.pictures.lines())
+    assert made[-1] == 'facegan_pictures_total{model="styled"} 1'
+
+
+def test_head_is_counted_with_its_route_and_is_for_what_get_is_for(ask: Ask) -> None:
+    server = ask()
+    for path in ("/v1/faces/1.png", "/v1/generate", "/nowhere"):
+        server.start("HEAD", path).result(SECONDS)
+    counted = list(server.service.counts.requests.lines())[2:]
+    assert counted == [
+        'facegan_requests_total{route="/v1/faces/{seed}.png",method="HEAD",status="200"} 1',
+        'facegan_requests_total{route="/v1/generate",method="HEAD",status="405"} 1',
+        'facegan_requests_total{route="other",method="HEAD",status="404"} 1',
+    ]
+
+
+# ---- memory
+
+
+def test_answered_requests_leave_nothing_behind(ask: Ask) -> None:
+    """A server that has answered more holds no more objects of any kind."""
+    server = ask()
+
+    def held() -> Counter[type]:
+        for seed in range(3):
+            for path in (f"/v1/faces/{seed}.png", "/v1/face", "/v1/models", f"/v1/faces/{seed}.png?psi=x"):
+                server.get(path)
+            server.post("/v1/generate", {"seeds": [seed], "answer": "zip"})
+            server.post("/v1/edit", {"seeds": [seed], "directions": {"smile": 1}})
+            server.post("/v1/mix", {"rows": "1", "cols": str(seed)})
+        until(lambda: not server.batcher().waiting)
+        gc.collect()
+        return Counter(type(each) for each in gc.get_objects())
+
+    held()  # what is made at the first requests
+    before, after = held(), held()
+    more = {kind: count - before[kind] for kind, count in after.items() if count > before[kind]}
+    assert sum(more.values()) < 3, more  # less than one for each seed
 
 
 # ---- caches

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from facegan import cli
 from facegan.config import UsageError
-from facegan.serve.server import bound
+from facegan.serve.listening import bound
 from facegan.serve.settings import Settings
 
 
@@ -38,6 +38,13 @@ def test_a_port_that_is_taken_is_wrong_use(capsys: pytest.CaptureFixture[str]) -
 def test_an_unknown_host_is_wrong_use() -> None:
     with pytest.raises(UsageError, match=r"host 'x\.invalid'"):
         bound("x.invalid", 0)
+
+
+def test_an_address_or_a_port_that_is_not_here_is_wrong_use() -> None:
+    with pytest.raises(UsageError, match=r"192\.0\.2\.1, port 0: "):  # an address for documentation: nobody's
+        bound("192.0.2.1", 0)
+    with pytest.raises(UsageError, match=r"port 65536: 0 to 65,535; 0 takes a free one"):
+        bound("127.0.0.1", 65_536)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +217,16 @@ def test_idle_and_half_sent_requests_do_not_hold_places(
     finally:
         for each in held:
             each.close()
+
+
+@pytest.mark.slow
+def test_head_leaves_the_connection_usable(paths: tuple[Path, Path], processes: list[Process]) -> None:
+    processes.append(Process("--model", str(paths[0])))
+    with httpx.Client(base_url=processes[0].url, timeout=SECONDS) as client:
+        head, got = client.head("/v1/faces/1.png"), client.get("/v1/faces/1.png")
+    assert head.headers["content-length"] == str(len(got.content))
+    assert head.content == b""
+    assert got.content.startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -42,10 +42,10 @@ from facegan.serve.studio.edit import edited, slider_names, title, unedited
 from facegan.serve.studio.faces import Face, from_png
 from facegan.serve.studio.gallery import Gallery, default_folder
 from facegan.serve.studio.mix import mix, mixture_html, sources, why_not, with_styles
-from facegan.serve.studio.page import listening
 from facegan.serve.studio.parts import MAX_KEYS, Tile, kept_html, large, tiles, with_key
-from facegan.serve.studio.train import curves_html, facts_html, look, runs_in, sample_html
+from facegan.serve.studio.train import curves_html, facts_html, look, runs_in, sample_html, sample_state
 from facegan.synthesis import SEEDS, Sampler
+from facegan.training.record import Record
 from facegan.training.run_folder import RunFolder
 
 SMILE = Direction("smile", np.eye(6)[2], 0.5, (0, 1, 2), "a test")
@@ -504,6 +504,28 @@ def test_the_grids_of_a_run_can_be_gone_through(desk: Desk, run_folder: RunFolde
     assert "not there any more" in sample_html(record, 0)
 
 
+def test_a_grid_has_another_state_once_its_picture_is_another(desk: Desk, run_folder: RunFolder) -> None:
+    """So the page asks for it again then, and only then."""
+
+    def record() -> Record:
+        return look(desk.runs, "<b>run").record
+
+    states = [sample_state(record(), None)]
+    for images in (200, 400):
+        run_folder.save_samples(np.zeros((8, 8, 3), np.uint8), images, "0-63")
+        states.append(sample_state(record(), None))
+        run_folder.append_log({"images_seen": images + 100, "seconds": 1.0})
+        assert sample_state(record(), None) == states[-1]
+    assert sample_state(record(), 0) == states[1]
+    path = record().samples[0][1]
+    os.utime(path, (1, 1))
+    states.append(sample_state(record(), 0))
+    gone = record()
+    path.unlink()
+    states.append(sample_state(gone, 0))
+    assert len(set(states)) == 5
+
+
 def test_runs_are_listed_the_one_that_wrote_last_first(desk: Desk, run_folder: RunFolder) -> None:
     assert runs_in(desk.runs / "nowhere") == []
     RunFolder(desk.runs / "older").start(Run(DCGANConfig(resolution=8)))
@@ -561,15 +583,6 @@ def test_the_studio_without_gradio_names_the_extra(
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert cli.run(["studio", "--model", str(model_file), "--gallery", str(tmp_path)]) == 2
     assert "pip install 'facegan[studio]'" in capsys.readouterr().err
-
-
-def test_a_taken_port_and_a_foreign_host_are_one_line() -> None:
-    with listening("127.0.0.1", 0) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"{port}: Address already in use; --port 0 takes a free"):
-            listening("127.0.0.1", port)
-    with pytest.raises(UsageError, match=r"192\.0\.2\.1"):  # an address for documentation: nobody's
-        listening("192.0.2.1", 0)
 
 
 @pytest.mark.parametrize(

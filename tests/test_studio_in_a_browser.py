@@ -24,8 +24,8 @@ from facegan.run import Run
 from facegan.training.run_folder import RunFolder
 from tests.browser import SCREENS, chromium, needs_chromium
 
-# Once in some hundred clicks the page redraws what is being clicked, and the click is lost: a person clicks
-# again, a test begins again, with a studio of its own.
+# On a machine that is busy with other things an answer may take longer than a test waits for it: it begins
+# again, with a studio of its own.
 pytestmark = [pytest.mark.slow, needs_chromium, pytest.mark.flaky(reruns=2)]
 
 MOST_MILLISECONDS = 150  # from a slider to the new picture, on a machine with nothing else to do
@@ -58,6 +58,42 @@ async () => {
     }
     return [film.videoWidth, film.videoHeight, film.duration];
 }
+"""
+# the server takes every question a second late
+LATE_ANSWER = """
+const fetched = window.fetch;
+window.fetch = async (...asked) => {
+    const answer = await fetched(...asked);
+    if (String(asked[0].url || asked[0]).includes('/queue/join'))
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+    return answer;
+};
+"""
+TWO_CLICKS = """
+async () => {
+    const faces = document.querySelectorAll('#faces .tile');
+    faces[4].click();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    faces[7].click();
+}
+"""
+# the server's word that the stream of answers ends comes a second late, as on a busy machine
+LATE_END = """
+const fetched = window.fetch;
+window.fetch = async (...asked) => {
+    const answer = await fetched(...asked);
+    if (!String(asked[0].url || asked[0]).includes('/queue/data')) return answer;
+    const late = new TransformStream({async transform(chunk, sink) {
+        const text = new TextDecoder().decode(chunk), at = text.indexOf('data: {"msg":"close_stream"');
+        const end = at < 0 ? chunk.length : chunk.length - (text.length - at);
+        sink.enqueue(chunk.slice(0, end));
+        if (at < 0) return;
+        window.lateEnds = (window.lateEnds || 0) + 1;
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        sink.enqueue(chunk.slice(end));
+    }});
+    return new Response(answer.body.pipeThrough(late), {status: answer.status, headers: answer.headers});
+};
 """
 WIDER = "() => document.documentElement.scrollWidth - window.innerWidth"
 UNNAMED = """
@@ -121,13 +157,14 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, address: str, **how: Any) -> Iterator[Any]:
-    """The page; nothing may come from elsewhere, and nothing be complained of."""
+def opened(browser: Any, address: str, script: str = "", **how: Any) -> Iterator[Any]:
+    """The page, with a script before its own; nothing may come from elsewhere or be complained of."""
     elsewhere: list[str] = []
     said: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 900}, **how)
     page = context.new_page()
     page.set_default_timeout(20_000)
+    page.add_init_script(script)
     page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("response", lambda r: said.append(f"{r.status} {r.url}") if r.status >= 400 else None)
@@ -236,6 +273,21 @@ def test_a_newcomer_makes_keeps_mixes_films_and_edits_a_face(
     assert said is not None
     assert said.synthetic
     assert said.edit.endswith("=2.5")
+
+
+def test_a_click_while_another_is_at_work_counts(browser: Any, address: str) -> None:
+    with opened(browser, address, LATE_ANSWER) as page:
+        page.evaluate(TWO_CLICKS)
+        caption(page).get_by_text("seed 7", exact=True).wait_for()
+
+
+def test_a_click_while_the_stream_of_answers_ends_is_not_lost(browser: Any, address: str) -> None:
+    """Its answer would come with that of the next click."""
+    with opened(browser, address, LATE_END) as page:
+        for number in (4, 7, 2):
+            page.locator("#faces .tile").nth(number).click()
+            caption(page).get_by_text(f"seed {number}", exact=True).wait_for(timeout=15_000)
+        assert page.evaluate("window.lateEnds") >= 2
 
 
 def test_a_slider_shows_its_picture_at_once(browser: Any, address: str) -> None:

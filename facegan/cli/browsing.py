@@ -10,8 +10,6 @@ import typer
 from facegan.cli.options import Device
 from facegan.terminal import say, whole_number
 
-LOCAL = ("127.0.0.1", "::1", "localhost")
-
 
 def studio(
     model: Annotated[
@@ -27,17 +25,17 @@ def studio(
     device: Device = "auto",
 ) -> None:
     """Make, mix, film and edit faces in the browser."""
+    from facegan.serve.listening import LOCAL_HOSTS, bound, shown
     from facegan.serve.studio.desk import Desk
     from facegan.serve.studio.gallery import Gallery, default_folder
-    from facegan.serve.studio.page import gradio, listening, serve
+    from facegan.serve.studio.page import gradio, serve
 
     desk = Desk(model or (), gallery=Gallery(gallery or default_folder()), runs=runs, device=device)
     desk.open(desk.names[0])
     gradio()
-    with listening(host, port) as listener:
-        if host not in LOCAL:
+    with bound(host, port) as listener:
+        if host not in LOCAL_HOSTS:
             say(f"facegan: note: --host {host}: whoever can reach this computer can use the studio")
-        address = f"[{host}]" if ":" in host else host
         say(f"starting; the kept faces are in {desk.gallery.folder}; Ctrl-C ends it")
-        print(f"http://{address}:{listener.getsockname()[1]}", flush=True)
+        print(f"http://{shown(host)}:{listener.getsockname()[1]}", flush=True)
         serve(desk, listener)

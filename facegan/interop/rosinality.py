@@ -25,10 +25,11 @@ import torch
 from torch import Tensor
 
 from facegan.config import UsageError
-from facegan.files import require_writable_file, write_atomically
+from facegan.files import write_atomically
 from facegan.interop.arrays import Array, Floats, Numbers
 from facegan.interop.arrays import Tensor as FileTensor
 from facegan.interop.foreign import RESOLUTIONS, Foreign, Source, require_filter, widths_to_channels
+from facegan.interop.onnx import require_suffix
 from facegan.models import Model
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from facegan.randomness import Purpose, numpy_generator
@@ -90,9 +91,7 @@ def write_rosinality(model: Model, out: Path) -> dict[str, Any]:
     Raises:
         UsageError: a network that it has no form for, or OUT is no .pt file or cannot be written.
     """
-    if out.suffix != ".pt":
-        raise UsageError(f"--out {str(out)!r}: expected a .pt file")
-    require_writable_file(out, "--out")
+    require_suffix(out, ".pt")
     if not isinstance(model.generator, StyleGAN2Generator) or not isinstance(model.config, StyleGAN2Config):
         raise UsageError(f"rosinality's code is a StyleGAN2; {model.name} is a {model.config.architecture}")
     content = to_rosinality(model.generator, model.config, model.discriminator)

@@ -30,7 +30,7 @@ from facegan.serve.answers import error_answer
 from facegan.serve.batching import Closed, QueueFull
 from facegan.serve.film_routes import film_routes
 from facegan.serve.films import UnknownJob
-from facegan.serve.guard import Guarded, Watched, request_id_of
+from facegan.serve.guard import Guarded, Headed, Watched, request_id_of
 from facegan.serve.picture_routes import ERRORS, picture_routes
 from facegan.serve.served import UnknownModel
 from facegan.serve.service import ClientGone, Service, TooSlow
@@ -89,6 +89,7 @@ def create_app(service: Service) -> FastAPI:
     _add_error_handlers(app)
     settings, counts = service.settings, service.counts
     # the last one added is the outermost
+    app.add_middleware(Headed)
     app.add_middleware(
         Guarded, keys=service.keys, max_body_bytes=settings.max_body_bytes, body_seconds=BODY_SECONDS
     )
@@ -96,7 +97,7 @@ def create_app(service: Service) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allow_origins,
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
             allow_headers=_SENT_HEADERS,
             expose_headers=_SHOWN_HEADERS,
         )

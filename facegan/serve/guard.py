@@ -3,6 +3,7 @@
 Watched     X-Request-ID in and out, one JSON line and the counts of each answer; a bug is one line and a 500
 (CORS)      Starlette's, where origins are allowed
 Guarded     API keys, and bodies that are read whole before anything is done, up to the limit
+Headed      HEAD wherever GET is
 """
 
 from __future__ import annotations
@@ -107,8 +108,33 @@ def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in known else "other"
 
 
+class Headed:
+    """ASGI middleware, the innermost: HEAD is GET without the body, its length stated (RFC 9110, sec. 9.3.2).
+
+    So a picture is made for it, or its ETag's 304 answers as it does a GET.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        got = {**scope, "method": "GET"}
+        try:
+            await self.app(got, receive, without_body)
+        finally:
+            scope["route"] = got.get("route")  # for the counts
+
+
 class Guarded:
-    """ASGI middleware, the innermost: keys and bodies."""
+    """ASGI middleware: keys and bodies."""
 
     def __init__(self, app: ASGIApp, *, keys: Keys | None, max_body_bytes: int, body_seconds: float) -> None:
         self.app, self.keys = app, keys

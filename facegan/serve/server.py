@@ -5,7 +5,6 @@ On the signal /readyz says 503; drain_seconds later the port closes, and what wa
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import socket
@@ -17,14 +16,12 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from facegan.config import UsageError
 from facegan.serve.api import create_app
 from facegan.serve.connections import impatient
 from facegan.serve.guard import log
+from facegan.serve.listening import LOCAL_HOSTS, bound, shown
 from facegan.serve.service import Service
-from facegan.serve.settings import LOCAL_HOSTS, Settings
-
-BACKLOG = 2048
+from facegan.serve.settings import Settings
 
 
 class Server(uvicorn.Server):
@@ -51,9 +48,8 @@ class Server(uvicorn.Server):
         """As uvicorn's, and says where it listens; from then on a signal ends it well."""
         await super().startup(sockets)
         host, port = self.service.settings.host, sockets[0].getsockname()[1] if sockets else 0
-        shown = f"[{host}]" if ":" in host else host
         models = list(self.service.table.models)
-        log("serving", url=f"http://{shown}:{port}/v1/face", host=host, port=port, models=models)
+        log("serving", url=f"http://{shown(host)}:{port}/v1/face", host=host, port=port, models=models)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, the second closes the port at once, a third waits for nobody.
@@ -94,28 +90,6 @@ def serve(settings: Settings) -> None:
         finally:
             service.close()  # where a third signal has cut uvicorn's own end short
         log("stopped")
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
-
-    Raises:
-        UsageError: no such address here, or the port is taken.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"host {host!r}: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        hint = "; --port 0 takes a free one" if error.errno == errno.EADDRINUSE else ""
-        raise UsageError(f"{host}, port {port}: {error.strerror}{hint}") from None
-    return listener
 
 
 class _JsonLines(logging.Formatter):

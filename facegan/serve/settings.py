@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from facegan.config import UsageError
+from facegan.config import UsageError, how_to_install
 from facegan.known import DEFAULT_MODEL
-
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 # the least and the most of each number
 _RANGES: dict[str, tuple[float, float]] = {
@@ -97,5 +95,5 @@ def require_server_packages() -> None:
         import uvicorn  # noqa: F401
     except ImportError:
         raise UsageError(
-            "a server needs FastAPI and uvicorn, which are not installed: pip install 'facegan[studio]'"
+            f"a server needs FastAPI and uvicorn, which are not installed: {how_to_install('studio')}"
         ) from None

@@ -16,7 +16,7 @@ from facegan.latents.files import Latents
 from facegan.serve.studio.create import fresh_seeds, of_seeds
 from facegan.serve.studio.desk import DEFAULT_PSI, Desk, Opened
 from facegan.serve.studio.faces import Face
-from facegan.serve.studio.parts import JS, QUIET, Common, face_tiles, picked, tiles, told, with_key
+from facegan.serve.studio.parts import EACH, JS, QUIET, Common, face_tiles, picked, tiles, told, with_key
 from facegan.synthesis import SEEDS, Start
 
 FPS = {".mp4": 30, ".webp": 25, ".gif": 25}
@@ -193,7 +193,7 @@ def build(desk: Desk, common: Common) -> None:
     asked = [common.keys, seconds, easing, loop]
     visible: dict[str, Any] = {"api_visibility": "private"}
     common.keys.change(told(render), [common.keys], [order], **QUIET)
-    order.pick(picked(change), [common.keys], [common.keys], **QUIET)
+    order.pick(picked(change), [common.keys], [common.keys], **EACH)
     common.opening.change(told(add_kept), [common.opening, common.tab, common.keys], [common.keys], **QUIET)
     surprise.click(told(surprised), [common.model], [common.keys], **QUIET)
     clear.click(lambda: (), None, [common.keys], **QUIET)

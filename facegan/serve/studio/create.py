@@ -22,6 +22,7 @@ from facegan.serve.studio.desk import DEFAULT_PSI, Desk, Opened
 from facegan.serve.studio.faces import MAX_TEXT, Face
 from facegan.serve.studio.parts import (
     AT_ONCE,
+    EACH,
     JS,
     LARGE_JS,
     QUIET,
@@ -219,7 +220,7 @@ def build(desk: Desk, common: Common) -> None:
     new.click(told(show_fresh), [common.model, psi], [seeds, *shows], **QUIET)
     alike.click(told(show_alike), [common.face, radius], [psi, *shows], **QUIET)
     follow(psi, told(vary), [crowd, chosen, psi], [faces, picture, common.face], AT_ONCE)
-    faces.pick(picked(choose), [crowd, psi], [chosen, faces, picture, common.face], **QUIET)
+    faces.pick(picked(choose), [crowd, psi], [chosen, faces, picture, common.face], **EACH)
     common.opening.change(told(open_face), [common.opening], [chosen, picture], **QUIET)
     common.model.change(told(switch), [common.model, crowd, common.face, seeds, psi], shows, **QUIET)
     keep.click(told(common.keep), [common.face], [common.strip, common.undo], **QUIET)

@@ -19,6 +19,7 @@ from facegan.serve.studio.create import fresh_seeds, of_seeds
 from facegan.serve.studio.desk import DEFAULT_PSI, Desk, Opened
 from facegan.serve.studio.faces import Face
 from facegan.serve.studio.parts import (
+    EACH,
     JS,
     LARGE_JS,
     QUIET,
@@ -263,7 +264,7 @@ def build(desk: Desk, common: Common) -> None:
     common.opening.change(
         told(add_row), [common.opening, common.tab, own_rows, *asked[2:]], [own_rows, *shows], **QUIET
     )
-    sheet.pick(picked(choose), [found], shows[-3:], **QUIET)
+    sheet.pick(picked(choose), [found], shows[-3:], **EACH)
     instead.click(lambda: with_styles(desk), None, [common.model], **QUIET)
     keep.click(told(common.keep), [common.face], [common.strip, common.undo], **QUIET)
     film.click(told(common.add_key), [common.face, common.keys], [common.keys], **QUIET)

@@ -2,7 +2,7 @@
 
 desk = Desk(gallery=Gallery(default_folder()))
 mount(app, desk)                          at "/"
-serve(desk, host="127.0.0.1", port=7860)  the same on an app of its own, until interrupted
+serve(desk, bound("127.0.0.1", 7860))     the same on an app of its own, until interrupted
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from facegan.config import UsageError
+from facegan.config import UsageError, how_to_install
 from facegan.serve.studio import about, animate, create, edit, mix, train
 from facegan.serve.studio.desk import Desk
 from facegan.serve.studio.faces import MAX_PNG_BYTES
 from facegan.serve.studio.parts import JS, QUIET, Common, kept_html, picked, told
 
-MAX_PORT = 65_535
 TABS = {
     "create": ("Create", create.build),
     "mix": ("Mix", mix.build),
@@ -30,6 +29,7 @@ TABS = {
     "train": ("Train", train.build),
     "about": ("About", about.build),
 }
+NUDGE_SECONDS = 2.0
 HINTS = {
     "create": "Click one to open it again.",
     "mix": "Click one to put it down the side of the mixtures.",
@@ -61,7 +61,7 @@ def gradio() -> Any:
     try:
         import gradio
     except ImportError:
-        raise UsageError("the studio needs gradio: pip install 'facegan[studio]'") from None
+        raise UsageError(f"the studio needs gradio: {how_to_install('studio')}") from None
     return gradio
 
 
@@ -98,6 +98,9 @@ def page(desk: Desk) -> Any:
         strip.render()
         _wire(desk, common, hint, upload)
         blocks.load(told(common.kept), None, [strip, undo], **QUIET)
+        # gradio 6 ends the stream of answers when none is due; a page that asks in this moment still takes it
+        # for open, and its answer waits for the next stream, which this opens
+        gr.Timer(NUDGE_SECONDS).tick(lambda: None, **QUIET)
     return blocks
 
 
@@ -152,24 +155,6 @@ def mount(app: Any, desk: Desk, path: str = "/") -> Any:
         app, page(desk), path, theme=theme, css=css, footer_links=[], max_file_size=MAX_PNG_BYTES,
         ssr_mode=False, show_error=False, run_history=False, enable_monitoring=False, mcp_server=False,
     )  # fmt: skip
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0: any that is free.
-
-    Raises:
-        UsageError: the port is taken, or the host is not this computer's.
-    """
-    if not 0 <= port <= MAX_PORT:
-        raise UsageError(f"--port {port}: 0 to {MAX_PORT:,}; 0 takes a free one")
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = (
-            os.strerror(error.errno) if isinstance(error.errno, int) and error.errno > 0 else error.strerror
-        )
-        raise UsageError(f"--host {host} --port {port}: {reason}; --port 0 takes a free one") from None
 
 
 def serve(desk: Desk, listener: socket.socket) -> None:

@@ -63,6 +63,7 @@ element.addEventListener('click', (event) => {
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}  # of a handler that is quick
 AT_ONCE = QUIET | {"queue": False}
+EACH = QUIET | {"trigger_mode": "multiple"}  # one after the other; else those during another are dropped
 
 
 @dataclass(frozen=True)

@@ -143,12 +143,29 @@ def _series(lines: tuple[dict[str, Any], ...], name: str) -> Series:
     return Series(name, tuple(points))
 
 
+def sample_of(record: Record, number: int | None) -> tuple[int, Path] | None:
+    """Images seen and file of a sample grid, where there are any; number None: the newest."""
+    last = len(record.samples) - 1
+    return record.samples[last if number is None else min(max(number, 0), last)] if record.samples else None
+
+
+def sample_state(record: Record, number: int | None) -> str:
+    """Changes when `sample_html` does: the grid's file and the time of its content."""
+    found = sample_of(record, number)
+    if found is None:
+        return "none"
+    try:
+        return f"{found[1]} {found[1].stat().st_mtime_ns}"
+    except OSError:
+        return f"{found[1]} is gone"
+
+
 def sample_html(record: Record, number: int | None) -> str:
     """A sample grid; None: the newest."""
-    if not record.samples:
+    found = sample_of(record, number)
+    if found is None:
         return '<p class="quiet">No sample grid yet; the run writes one now and then.</p>'
-    last = len(record.samples) - 1
-    images_seen, path = record.samples[last if number is None else min(max(number, 0), last)]
+    images_seen, path = found
     try:
         data = path.read_bytes()
     except OSError:
@@ -188,30 +205,39 @@ def build(desk: Desk, common: Common) -> None:
             with gr.Column(scale=3, min_width=320):
                 curves = gr.HTML("", elem_id="curves", apply_default_css=False)
 
-    def show(name: str | None, number: float, newest: float, tab: str = "train") -> list[Any]:
+    def grid(record: Record, number: int, on_page: str) -> tuple[Any, str]:
+        """The sample grid where the page has another one, and what it has then."""
+        state = sample_state(record, number)
+        return gr.skip() if state == on_page else sample_html(record, number), state
+
+    def show(name: str | None, number: float, newest: float, on_page: str) -> list[Any]:
         """The run as it is now; the newest grid, unless an older one is being looked at."""
         names = runs_in(desk.runs)
         if not names:
-            return [gr.update(visible=True), gr.update(visible=False), *[gr.skip()] * 6]
+            return [gr.update(visible=True), gr.update(visible=False), *[gr.skip()] * 7]
         name = name if name in names else names[0]
         seen = look(desk.runs, name)
         last = max(len(seen.record.samples) - 1, 0)
         place = int(number) if number < newest else last
         slider = gr.update(maximum=max(last, 1), value=place, visible=last > 0)
         choice = gr.update(choices=names, value=name)
-        pictures = [facts_html(seen), sample_html(seen.record, place), curves_html(seen.record)]
+        pictures = [facts_html(seen), curves_html(seen.record), *grid(seen.record, place, on_page)]
         return [gr.update(visible=False), gr.update(visible=True), choice, slider, *pictures, last]
 
     def show_other(name: str) -> list[Any]:
-        return show(name, 0, 0)
+        return show(name, 0, 0, "")
 
-    def show_grid(name: str | None, number: float) -> Any:
-        return sample_html(look(desk.runs, name).record, int(number)) if name else gr.skip()
+    def show_grid(name: str | None, number: float, on_page: str) -> tuple[Any, Any]:
+        if not name:
+            return gr.skip(), gr.skip()
+        return grid(look(desk.runs, name).record, int(number), on_page)
 
-    newest = gr.State(0)  # the number of the newest grid on the page
-    shows = [empty, all_of_it, run, at, facts, sample, curves, newest]
-    clock.tick(told(show), [run, at, newest], shows, **QUIET)
-    common.shown("train").select(told(show), [run, at, newest], shows, **QUIET)
+    newest = gr.State(0)  # the number of the newest grid of the page's run
+    on_page = gr.State("")  # the state of the grid on the page: it is sent again when it has changed
+    shows = [empty, all_of_it, run, at, facts, curves, sample, on_page, newest]
+    asked = [run, at, newest, on_page]
+    clock.tick(told(show), asked, shows, **QUIET)
+    common.shown("train").select(told(show), asked, shows, **QUIET)
     run.input(told(show_other), [run], shows, **QUIET)
-    follow(at, told(show_grid), [run, at], [sample], AT_ONCE)
+    follow(at, told(show_grid), [run, at, on_page], [sample, on_page], AT_ONCE)
     common.tab.change(lambda tab: gr.Timer(active=tab == "train"), [common.tab], [clock], **QUIET)
