@@ -20,6 +20,7 @@ import typing
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar, Union
 
+NEAR = 0.7  # share of letters in common, in their order; at 0.5 "run" is near to "train", "list" to "edit"
 MAX_INT = 2**63  # what torch and numpy hold is below
 MAX_FLOAT = sys.float_info.max
 T = TypeVar("T")
@@ -31,10 +32,17 @@ class UsageError(ValueError):
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str:
-    """` (did you mean X?)` where one of the allowed words is close to the given one, else nothing."""
-    words = {word.lower(): word for word in allowed}
-    close = difflib.get_close_matches(given[:100].lower(), list(words), n=1, cutoff=0.5)
+    """` (did you mean X?)` where an allowed word is nearly the given one or begins with it, else nothing."""
+    words, word = {word.lower(): word for word in allowed}, given[:100].lower()
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=NEAR)
+    if len(word.strip("-.")) >= 3:
+        close += [longer for longer in words if longer.startswith(word)]
     return f" (did you mean {words[close[0]]!r}?)" if close else ""
+
+
+def how_to_install(extra: str) -> str:
+    """The command that brings what an optional extra of the package names."""
+    return f"pip install 'facegan[{extra}]' (in a checkout: '.[{extra}]')"
 
 
 def first_line(error: BaseException) -> str:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from facegan.config import UsageError
+from facegan.config import UsageError, how_to_install
 from facegan.networks import Generator
 
 Space = Literal["z", "w"]
@@ -121,7 +121,7 @@ def require_onnx(what: str) -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UsageError(f"{what} needs {error.name}: pip install 'facegan[onnx]'") from None
+        raise UsageError(f"{what} needs {error.name}: {how_to_install('onnx')}") from None
 
 
 def onnx_model(program: Program) -> Any:

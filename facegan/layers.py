@@ -9,6 +9,8 @@ Karras et al. 2019 (arXiv 1812.04948), sec. 3.1, where each resolution from 4 pi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from facegan.config import UsageError, nearest
 
 BANDS: dict[str, tuple[int, int | None]] = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, None)}
@@ -40,6 +42,17 @@ def parse_layers(text: str, num_ws: int) -> tuple[int, ...]:
     for part in text.split(","):
         layers |= set(_layers_of(part.strip(), num_ws))
     return tuple(sorted(layers))
+
+
+def layers_text(layers: Iterable[int]) -> str:
+    """Ascending layers as ranges that parse_layers reads: "0-3", "0-3,8", "9"."""
+    ranges: list[tuple[int, int]] = []
+    for layer in layers:
+        if ranges and layer == ranges[-1][1] + 1:
+            ranges[-1] = ranges[-1][0], layer
+        else:
+            ranges.append((layer, layer))
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
 
 
 def _layers_of(part: str, num_ws: int) -> range:

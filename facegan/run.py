@@ -16,6 +16,8 @@ from facegan.networks.stylegan2 import StyleGAN2Config
 
 MAX_BATCH = 65_536
 MIN_SAMPLES = 100  # of which a distance can say anything
+USUAL_SAMPLES = 2_000
+FEWER = f"fewer give no meaningful distance, and {USUAL_SAMPLES:,} or more are usual"
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -74,7 +76,7 @@ class Measure:
 
     every_images: int = 0  # 0: never
     features: Literal["efficientnet", "fid", "clean-fid", "dinov2", "random", "pixels"] = "efficientnet"
-    samples: int = 2_000
+    samples: int = USUAL_SAMPLES
     stop_after_plateau_images: int = 0  # the run ends when the best distance is so old; 0: never
 
     def __post_init__(self) -> None:

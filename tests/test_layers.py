@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facegan.config import UsageError
-from facegan.layers import parse_layers
+from facegan.layers import layers_text, parse_layers
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,18 @@ def test_other_layers_are_refused(text: str, num_ws: int, said: str) -> None:
     with pytest.raises(UsageError, match=said) as error:
         parse_layers(text, num_ws)
     assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("layers", "text"),
+    [
+        ((0, 1, 2, 3), "0-3"),
+        ((5,), "5"),
+        ((0, 1, 4), "0-1,4"),
+        ((2, 4, 6, 7, 8), "2,4,6-8"),
+        (range(18), "0-17"),
+    ],
+)
+def test_layers_are_said_in_ranges_that_are_read_again(layers: tuple[int, ...], text: str) -> None:
+    assert layers_text(layers) == text
+    assert parse_layers(text, 18) == tuple(layers)

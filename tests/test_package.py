@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+import facegan
 from facegan.presets import PRESETS
 
 REPOSITORY = Path(__file__).parent.parent
@@ -58,31 +62,56 @@ def test_the_docs_table_and_the_help_text_name_every_preset() -> None:
         assert name in source
 
 
+def test_the_version_stands_in_one_place_and_heads_the_list_of_changes() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["dynamic"] == ["version"]
+    assert "version" not in yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    headings = re.findall(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == facegan.__version__
+
+
+def built(target: str, source: Path, out: Path) -> Path:
+    """The wheel or sdist of a checkout."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(out)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (file,) = out.glob({"wheel": "*.whl", "sdist": "*.tar.gz"}[target])
+    return file
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("wheel", REPOSITORY, tmp_path_factory.mktemp("wheel"))
+
+
 @pytest.mark.slow
-def test_the_wheel_holds_models_data_and_types_and_runs_outside_the_checkout(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
+def test_the_wheel_holds_every_file_of_the_package_and_stays_small(wheel: Path) -> None:
     assert wheel.stat().st_size <= 40_000_000
     with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    files = [path for path in (REPOSITORY / "facegan").rglob("*") if path.is_file()]
+    there = {path.relative_to(REPOSITORY).as_posix() for path in files if path.parent.name != "__pycache__"}
+    assert {"facegan/py.typed", "facegan/zoo/starter-64.zip", "facegan/people/assets.npz"} <= there
+    assert names == there
+
+
+@pytest.mark.slow
+def test_the_sdist_is_small_and_its_wheel_is_the_same_file(wheel: Path, tmp_path: Path) -> None:
+    sdist = built("sdist", REPOSITORY, tmp_path)
+    assert sdist.stat().st_size <= 40_000_000
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    again = built("wheel", tmp_path / sdist.name.removesuffix(".tar.gz"), tmp_path)
+    assert (again.name, again.read_bytes()) == (wheel.name, wheel.read_bytes())
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    wanted = {
-        "py.typed",
-        "zoo/starter-64.zip",
-        "zoo/starter-64.md",
-        "zoo/dcgan-64.safetensors",
-        "zoo/dcgan-64.md",
-        "people/assets.npz",
-    }
-    assert {f"facegan/{name}" for name in wanted} <= names
     for command in (
         ["generate", "--seeds", "0-3", "--grid", "--out", "faces"],
         ["people", "people.zip", "--count", "1", "--resolution", "16"],
+        ["edit", "--direction", "smile", "--seeds", "0", "--steps", "2", "--out", "edit.png"],
     ):
         subprocess.run(
             [sys.executable, "-m", "facegan", *command],
@@ -90,5 +119,5 @@ def test_the_wheel_holds_models_data_and_types_and_runs_outside_the_checkout(tmp
             env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
             check=True,
         )
-    assert (tmp_path / "faces" / "grid.png").exists()
-    assert (tmp_path / "people.zip").exists()
+    for made in ("faces/grid.png", "people.zip", "edit.png"):
+        assert (tmp_path / made).exists(), made

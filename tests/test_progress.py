@@ -6,11 +6,13 @@ import io
 import math
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from facegan.data import open_dataset
+from facegan.presets import preset
 from facegan.run import Run
-from facegan.training.progress import ProgressReporter
+from facegan.training.progress import ProgressReporter, by_heart
 from facegan.training.reporter import Tick
 
 
@@ -58,3 +60,40 @@ def test_the_bar_is_full_when_the_time_is_over_though_images_are_left(tiny_run_c
         reporter.start(tiny_run_config, dataset, 0, stop_after_seconds=math.inf)
         reporter.step(16)
         assert not reporter._bar.finished
+
+
+# ---- few pictures
+
+
+@pytest.mark.parametrize(
+    ("pictures", "name", "warned", "advised"),
+    [
+        (3, "dcgan-32", True, True),
+        (499, "dcgan-32", True, True),
+        (500, "dcgan-32", False, False),
+        (3, "low-data", True, False),  # what it would advise is what runs
+        (99, "low-data", True, False),
+        (100, "low-data", False, False),  # what the preset is for
+    ],
+)
+def test_few_pictures_are_learned_by_heart_and_low_data_is_named_but_to_itself(
+    pictures: int, name: str, warned: bool, advised: bool
+) -> None:
+    said = by_heart(pictures, preset(name).run)
+    assert (f"fewer than some hundred pictures, here {pictures}, are learned by heart" in said) == warned
+    assert ("--preset low-data" in said) == advised
+    assert bool(said) == warned
+
+
+@pytest.mark.parametrize(("images_seen", "times"), [(0, 1), (16, 0)])
+def test_a_run_on_few_pictures_says_so_once_and_not_when_it_goes_on(
+    tiny_run_config: Run, images_seen: int, times: int
+) -> None:
+    stream = io.StringIO()
+    dataset = open_dataset(tiny_run_config.data, resolution=8)  # 24 pictures, mirrored: 48
+    with ProgressReporter(Console(file=stream, width=60)) as reporter:
+        reporter.start(tiny_run_config, dataset, images_seen, math.inf)
+        reporter.tick(Tick(48, {"D_real": 0.5}, 123.4))
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith("note: ")]
+    assert len(lines) == times
+    assert all("hundred pictures, here 24, are learned by heart" in line for line in lines)

@@ -96,10 +96,12 @@ def edit(
 
 def _described(direction: Direction, as_json: bool) -> dict[str, Any] | str:
     """Layers, deviation and source, as JSON or in a line."""
+    from facegan.layers import layers_text
+
     said = {
         "layers": list(direction.layers),
         "deviation": round(direction.deviation, 4),
         "source": direction.source,
     }
-    layers = ",".join(map(str, direction.layers))
+    layers = layers_text(direction.layers)
     return said if as_json else f"layers {layers}; deviation {direction.deviation:.4g}; of {direction.source}"

@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from facegan.synthesis import Start
 
+_WORDS = {None: "none", False: "no", True: "yes"}
+
 Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run folder or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
@@ -37,9 +39,9 @@ def given_start(
 
 
 def print_result(result: dict[str, Any], as_json: bool) -> None:
-    """The result on stdout."""
+    """The result on stdout: a line for each name, or JSON."""
     if as_json:
         print(json.dumps(result))
         return
     for name, value in result.items():
-        print(f"{name}: {value}")
+        print(f"{name}: {_WORDS[value] if value is None or isinstance(value, bool) else value}")

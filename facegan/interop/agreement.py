@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,9 @@ def require_same_faces(
 
 
 def written(path: Path, size: int, found: Agreement) -> dict[str, Any]:
-    """What an export prints."""
-    return {"path": str(path), "bytes": size} | asdict(found)
+    """What an export prints; the difference, which is rounding, with two digits."""
+    rounded = replace(found, difference=float(f"{found.difference:.2g}"))
+    return {"path": str(path), "bytes": size} | asdict(rounded)
 
 
 @torch.inference_mode()

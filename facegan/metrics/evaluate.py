@@ -20,7 +20,7 @@ from facegan.metrics.feature_set import FeatureSet, Progress, features_of, real_
 from facegan.metrics.neighbours import inside_manifolds, neighbourhoods
 from facegan.metrics.subjects import Subject, opened
 from facegan.perception.features import FeatureExtractor, extractor
-from facegan.run import MIN_SAMPLES
+from facegan.run import FEWER, MIN_SAMPLES
 from facegan.runtime import choose_device
 
 METRICS = ("fd", "kid", "pr")
@@ -111,7 +111,7 @@ def measure(
 
 def _checked(metrics: Iterable[str], samples: int) -> list[str]:
     if samples < MIN_SAMPLES:
-        raise UsageError(f"samples {samples:,}: at least {MIN_SAMPLES}")
+        raise UsageError(f"samples {samples:,}: at least {MIN_SAMPLES}; {FEWER}")
     chosen = [choose("metric", metric.strip(), METRICS) for metric in metrics]
     if not chosen:
         raise UsageError(f"no metrics: some of {', '.join(METRICS)}")

@@ -19,13 +19,11 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from facegan.config import UsageError
 from facegan.data import Dataset
 from facegan.files import require_writable, write_atomically
 from facegan.metrics.distances import FirstFeatures, GaussianStatistics
-from facegan.metrics.subjects import CHUNK, shuffled
+from facegan.metrics.subjects import CHUNK, require_enough, shuffled
 from facegan.perception.features import FeatureExtractor
-from facegan.run import MIN_SAMPLES
 
 KEPT = 10_000  # features for KID, precision and recall
 CACHE_FORMAT = 1
@@ -67,8 +65,7 @@ def real_features(
         UsageError: too few pictures, or a cache that cannot be written to.
     """
     count = len(data.names)
-    if count < MIN_SAMPLES:
-        raise UsageError(f"{data.name}: {count:,} usable pictures; at least {MIN_SAMPLES} to measure with")
+    require_enough(data)
     key = json.dumps([CACHE_FORMAT, data.key, extractor.protocol, CHUNK, KEPT])
     path = cache / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
     found = _read(path, extractor.dim, count)

@@ -13,6 +13,7 @@ from torch import Tensor
 from facegan.config import UsageError, choose
 from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.images import CROPS, Crop
+from facegan.run import FEWER, MIN_SAMPLES, USUAL_SAMPLES
 from facegan.synthesis import MAX_PSI, MAX_SEED, Sampler, check_seed
 
 CHUNK = 64  # pictures read at once
@@ -67,17 +68,31 @@ def pictures_subject(dataset: Dataset, *, channels: int = 3, seed: int = 0) -> S
     """A set of pictures as if a model had made them: the floor, another program's samples.
 
     Raises:
-        UsageError: a seed out of range; from `pictures`: more than there are.
+        UsageError: a seed out of range; from `pictures`: more than there are, or too few.
     """
     check_seed(seed)
 
     def pictures(count: int) -> Iterator[Tensor]:
         there = len(dataset.names)
+        require_enough(dataset)
         if count > there:
-            raise UsageError(f"{count:,} samples of {dataset.name}: it has {there:,}; --samples {there}")
+            few = "" if there >= USUAL_SAMPLES else f", though {USUAL_SAMPLES:,} or more are usual"
+            raise UsageError(f"{count:,} samples of {dataset.name}: it has {there:,}; --samples {there}{few}")
         return shuffled(dataset, count, seed)
 
     return Subject(dataset.name, dataset.size, channels, pictures, key=dataset.key, seed=seed)
+
+
+def require_enough(dataset: Dataset) -> None:
+    """Checks that a distance to these pictures, or of them, can mean something.
+
+    Raises:
+        UsageError: they are too few.
+    """
+    if (count := len(dataset.names)) < MIN_SAMPLES:
+        raise UsageError(
+            f"{dataset.name}: {count:,} usable pictures; at least {MIN_SAMPLES} to measure with: {FEWER}"
+        )
 
 
 def opened(

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facegan import __version__
-from facegan.config import Json, UsageError, choose, differences, parse_json
+from facegan.config import Json, UsageError, choose, differences, how_to_install, parse_json
 from facegan.files import require_writable
 from facegan.people.person import RESOLUTIONS
 from facegan.people.picture_set import PictureSet, check_name, clear_leftovers, growing
@@ -47,9 +47,7 @@ AHEAD = 4  # pictures a worker may have waiting: their order is kept, so a slow 
 ABOUT, README = "people.json", "README.md"
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 EXTRA = ("numba", "scipy")
-EXTRA_MISSING = (
-    "drawing people needs the extra people: pip install 'facegan[people]', in a checkout '.[people]'"
-)
+EXTRA_MISSING = f"drawing people needs the extra people: {how_to_install('people')}"
 # IPTC's term for a picture made by an algorithm that learnt from no pictures
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"
 _EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131

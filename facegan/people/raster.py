@@ -27,14 +27,12 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from facegan.config import UsageError
+from facegan.config import UsageError, how_to_install
 
 try:
     import numba
 except ImportError:
-    raise UsageError(
-        "drawing people needs the extra people: pip install 'facegan[people]', in a checkout '.[people]'"
-    ) from None
+    raise UsageError(f"drawing people needs the extra people: {how_to_install('people')}") from None
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int32]

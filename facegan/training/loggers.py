@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from facegan.card import Evaluation
-from facegan.config import UsageError, first_line, to_json
+from facegan.config import UsageError, first_line, how_to_install, to_json
 from facegan.data import Dataset
 from facegan.files import write_text
 from facegan.images import Pixels, rgb
@@ -26,7 +26,7 @@ from facegan.run import Run, Track
 from facegan.training.reporter import Reporter, Tick
 from facegan.training.run_folder import RunFolder
 
-INSTALL = {"tensorboard": "pip install 'facegan[track]'", "wandb": "pip install wandb"}
+INSTALL = {"tensorboard": how_to_install("track"), "wandb": "pip install wandb"}
 
 
 class Logger(Protocol):

@@ -16,6 +16,8 @@ from facegan.run import Run
 from facegan.training.reporter import Tick
 
 _SPEED_WINDOW_SECONDS = 30.0
+FEW = 500  # pictures, without augmentation
+VERY_FEW = 100  # with it: the least that the preset low-data is for
 
 
 class ProgressReporter:
@@ -82,11 +84,13 @@ class ProgressReporter:
         if images_seen >= run.total_images:
             self.console.print(
                 f"the run is finished: it has seen its {run.total_images:,} images; to go on, raise it with "
-                f"--set total_images=N --force",
+                f"--set total_images=N",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
             )
+        if images_seen == 0 and (warning := by_heart(len(dataset.names), run)):
+            self.console.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
         for name, reason in list(dataset.skipped.items())[:5]:
             self.console.print(f"left out {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
         if len(dataset.skipped) > 5:
@@ -127,3 +131,14 @@ class ProgressReporter:
     def warn(self, message: str) -> None:
         """Shows the message on a line of its own."""
         self.console.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+
+
+def by_heart(pictures: int, run: Run) -> str:
+    """What to know before training on so few pictures; nothing where they are enough."""
+    augmented = run.augment.name != "none"
+    if pictures >= (VERY_FEW if augmented else FEW):
+        return ""
+    advice = "" if augmented else "; --preset low-data puts that off (docs/few-pictures.md)"
+    return (
+        f"fewer than some hundred pictures, here {pictures:,}, are learned by heart and drawn again{advice}"
+    )
