@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGE_FILES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow soak gallery docs web lint types clean
+.PHONY: demo test test-slow soak gallery docs notebook web lint types clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m facegan demo
@@ -29,6 +29,10 @@ web: $(VENV)/.installed
 # the site, in build/site
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# docs/notebook.md, the notebook with its results
+notebook: $(VENV)/.installed-dev
+	$(BIN)/python tools/render_notebook.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -38,16 +38,34 @@ def test_the_reference_has_every_public_name() -> None:
     assert described == set(facegan.__all__) - {"__version__"}
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the site was built in, without a warning."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    pages = list(tmp_path.rglob("*.html"))
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
     assert len(pages) > len(list(DOCS.glob("*.md")))
     for page in pages:
         text = page.read_text()
         loaded = re.findall(r"<(?:script|img|source|iframe)[^>]+src=\"?(?:https?:)?//", text)
         loaded += re.findall(r"<link[^>]+rel=\"?stylesheet[^>]+href=\"?(?:https?:)?//", text)
         assert not loaded, page.name
+
+
+@pytest.mark.slow
+def test_formulas_are_shown_without_a_script_and_the_notebook_is_there_to_take(site: Path) -> None:
+    text = (site / "notebook.html").read_text()
+    assert text.count("<math ") == 2
+    assert "$$" not in text
+    assert 'href="face_generation.ipynb"' in text
+    assert (site / "face_generation.ipynb").read_bytes() == (
+        ROOT / "examples" / "face_generation.ipynb"
+    ).read_bytes()

@@ -1,16 +1,18 @@
-"""Pages of the site (mkdocs.yml) that are files elsewhere in the repository: README, the models' cards ..."""
+"""Pages of the site (mkdocs.yml) that are files elsewhere: README, the models' cards ...; formulas."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 CARDS = "facegan/zoo"
+NOTEBOOK = "examples/face_generation.ipynb"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -19,12 +21,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in pages.items():
         text = relinked((ROOT / source).read_text(encoding="utf-8"), source, pages)
         files.append(File.generated(config, page, content=text))
+    files.append(File.generated(config, Path(NOTEBOOK).name, abs_src_path=str(ROOT / NOTEBOOK)))
     return files
 
 
 def on_page_markdown(markdown: str, page: object, config: MkDocsConfig, files: Files) -> str:
-    """Pages of docs/ name the cards by where they are in the repository."""
-    return markdown.replace(f"](../{CARDS}/", "](zoo/")
+    """Links from docs/ to files elsewhere as links between pages, LaTeX as MathML."""
+    for file, page_or_file in ((f"{CARDS}/", "zoo/"), (NOTEBOOK, Path(NOTEBOOK).name)):
+        markdown = markdown.replace(f"](../{file}", f"]({page_or_file}")
+    return re.sub(r"^\$\$ (.+) \$\$$", formula, markdown, flags=re.MULTILINE)
+
+
+def formula(latex: re.Match[str]) -> str:
+    """What browsers show by themselves: a script for LaTeX would come from elsewhere."""
+    return f'<div style="overflow-x: auto">{convert(latex[1], display="block")}</div>'
 
 
 def relinked(text: str, source: str, pages: dict[str, str]) -> str:
