@@ -292,8 +292,8 @@ def test_resume_with_another_setting_is_refused_and_forced(
     ]
     assert cli.run([*arguments, *settings(*TINY)]) == 0
     capsys.readouterr()
-    again = ["train", "--out", out, "--resume", *settings("total_images=48")]
-    assert "total_images: 32 -> 48" in one_line(capsys, again)
+    again = ["train", "--out", out, "--resume", *settings("total_images=48", "seed=7")]
+    assert "another config (seed: 0 -> 7)" in one_line(capsys, again)
     assert cli.run([*again, "--force"]) == 0
 
 

@@ -119,7 +119,7 @@ def test_small_things_do_not_depend_on_one_another_or_on_the_pose() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"agee": 3}, r"'agee'.*age_years"),
+        ({"age_yeers": 3}, r"'age_yeers'.*age_years"),
         ({"age_years": 12.0}, r"age_years 12.*18 to 90"),
         ({"hair_style": "bobb"}, r"'bobb'.*bob"),
         ({"makeup": 1.5}, r"makeup 1.5: need 0 to 1"),
