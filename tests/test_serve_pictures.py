@@ -181,6 +181,7 @@ def test_head_is_counted_with_its_route_and_is_for_what_get_is_for(ask: Ask) -> 
 # ---- memory
 
 
+@pytest.mark.slow
 def test_answered_requests_leave_nothing_behind(ask: Ask) -> None:
     """A server that has answered more holds no more objects of any kind."""
     server = ask()
