@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from facegan.config import UsageError
 from facegan.labels import LabelSpace
 from facegan.networks.base import Discriminator, Generator, Stage, require_label, require_shape
+from facegan.networks.ops import Function
 from facegan.networks.shape import PictureConfig
 
 WEIGHT_STD = 0.02  # sec. 4
@@ -121,16 +122,7 @@ def _gradient_by_matmul(x: Tensor, small_size: int) -> bool:
     return on_cpu and small_size <= 4 and torch.is_grad_enabled()
 
 
-class _Function(torch.autograd.Function):
-    """torch's, with a typed call."""
-
-    @classmethod
-    def of(cls, x: Tensor, weight: Tensor) -> Tensor:
-        result: Tensor = cls.apply(x, weight)  # type: ignore[no-untyped-call]
-        return result
-
-
-class _Down(_Function):
+class _Down(Function):
     """x [N, I, 2h, 2w], weight [O, I, 4, 4] -> [N, O, h, w]."""
 
     @staticmethod
@@ -148,7 +140,7 @@ class _Down(_Function):
         )
 
 
-class _Up(_Function):
+class _Up(Function):
     """x [N, I, h, w], weight [I, O, 4, 4] -> [N, O, 2h, 2w]."""
 
     @staticmethod

@@ -93,6 +93,16 @@ def activate(x: Tensor, bias: Tensor, limit: float | None) -> Tensor:
     return x if limit is None else x.clamp(-limit, limit)
 
 
+class Function(torch.autograd.Function):
+    """torch's, for gradients that are written out, with a typed call."""
+
+    @classmethod
+    def of(cls, *inputs: Tensor) -> Tensor:
+        """The result, which can be differentiated."""
+        result: Tensor = cls.apply(*inputs)  # type: ignore[no-untyped-call]
+        return result
+
+
 # ---- FIR resampling
 
 

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from facegan.networks.base import Discriminator, Stage, require_label, require_shape, require_stage
 from facegan.networks.mapping import MappedGenerator
-from facegan.networks.ops import ACTIVATION_GAIN, EPS, Conv, Dense, activate, minibatch_std
+from facegan.networks.ops import ACTIVATION_GAIN, EPS, Conv, Dense, Function, activate, minibatch_std
 from facegan.networks.shape import StyleConfig, picture_size
 
 
@@ -109,16 +109,11 @@ def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
     return centred, (centred.square().mean(dim=(2, 3), keepdim=True) + EPS).rsqrt()
 
 
-class _Restyle(torch.autograd.Function):
+class _Restyle(Function):
     """`restyled` with its gradient written out: a third of the passes over memory that autograd makes.
 
     With k = scale / deviation, c = x - mean: dL/dx = k (g - mean(g) - c mean(g c) / variance).
     """
-
-    @classmethod
-    def of(cls, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        result: Tensor = cls.apply(x, scale, shift)  # type: ignore[no-untyped-call]
-        return result
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
