@@ -88,6 +88,8 @@ _TINY = StyleGAN2Config(
     resolution=64, z_dim=128, w_dim=128, mapping_layers=2, channel_base=1024, channel_max=128
 )
 
+_SMALL = replace(_TINY, channel_base=2048)
+
 _STYLEGAN_64 = StyleGANConfig(
     resolution=64, z_dim=128, w_dim=128, mapping_layers=4, channel_base=1024, channel_max=128
 )
@@ -95,16 +97,23 @@ _STYLEGAN_128 = StyleGANConfig(
     resolution=128, z_dim=256, w_dim=256, mapping_layers=4, channel_base=4096, channel_max=128
 )
 
-_SMALL = StyleGAN2Config(resolution=64, mapping_layers=2, channel_base=4096, channel_max=256)
-_MEDIUM = StyleGAN2Config(resolution=128, mapping_layers=2, channel_base=8192, channel_max=256)
+_QUARTER = StyleGAN2Config(resolution=64, mapping_layers=2, channel_base=4096, channel_max=256)
+_HALF = StyleGAN2Config(resolution=128, mapping_layers=2, channel_base=8192, channel_max=256)
 
 
 _ADA_256 = StyleGAN2Config(resolution=256, minibatch_std_group=8, conv_clamp=256.0)
 
 
-def _tiny(*, gamma: float, total_images: int, augment: Augment, growth: Growth | None) -> Run:
+def _narrow(
+    model: StyleGAN2Config,
+    *,
+    gamma: float,
+    total_images: int,
+    augment: Augment | None = None,
+    growth: Growth | None = None,
+) -> Run:
     run = _stylegan2(
-        _TINY,
+        model,
         batch=32,
         lr=0.0025,
         gamma=gamma,
@@ -113,7 +122,9 @@ def _tiny(*, gamma: float, total_images: int, augment: Augment, growth: Growth |
         total_images=total_images,
         mixing=0.5,
     )
-    return replace(run, model=replace(_TINY, grows=growth is not None), augment=augment, growth=growth)
+    return replace(
+        run, model=replace(model, grows=growth is not None), augment=augment or NoAugment(), growth=growth
+    )
 
 
 def _wide(resolution: int, group: int, clamp: float | None = 256.0) -> StyleGAN2Config:
@@ -121,6 +132,8 @@ def _wide(resolution: int, group: int, clamp: float | None = 256.0) -> StyleGAN2
         resolution=resolution, channel_base=32_768, minibatch_std_group=group, conv_clamp=clamp
     )
 
+
+_GROWTH_64 = Growth(stable_images=40_000, fade_images=20_000)
 
 _STYLEGAN = "Karras et al. 2019, arXiv 1812.04948"
 _PUBLISHED_GROWTH = Growth(  # with 8 GPUs
@@ -192,35 +205,31 @@ PRESETS: dict[str, Preset] = {
         "G 26.2 M, D 23.1 M parameters",
     ),
     "stylegan2-64-tiny": Preset(
-        _tiny(
-            gamma=0.1,
-            total_images=600_000,
-            augment=NoAugment(),
-            growth=Growth(stable_images=40_000, fade_images=20_000),
-        ),
+        _narrow(_TINY, gamma=0.1, total_images=600_000, growth=_GROWTH_64),
         "StyleGAN2 that grows from 8 to 64 px, for a laptop's processor: narrow, without path length",
         _ADA,
         "G 0.76 M, D 0.88 M parameters",
     ),
+    "stylegan2-64-small": Preset(
+        _narrow(_SMALL, gamma=0.1, total_images=600_000, growth=_GROWTH_64),
+        "the same, twice as wide from 16 px on: finer hair, edges and grain for 1.7 times the work",
+        _ADA,
+        "G 1.1 M, D 1.2 M parameters",
+    ),
     "low-data": Preset(
-        _tiny(
-            gamma=0.2,
-            total_images=200_000,
-            augment=replace(FACE_SAFE, full_images=100_000),
-            growth=None,
-        ),
+        _narrow(_TINY, gamma=0.2, total_images=200_000, augment=replace(FACE_SAFE, full_images=100_000)),
         "the same for 100 to 5,000 pictures: adaptive augmentation that suits faces, twice the R1, not grown",
         _ADA,
         "G 0.76 M, D 0.88 M parameters",
     ),
     "stylegan2-64": Preset(
-        _auto(_SMALL, 32),
+        _auto(_QUARTER, 32),
         "StyleGAN2 at 64 px, a quarter as wide as published",
         _ADA,
         "G 5.5 M, D 4.7 M parameters",
     ),
     "stylegan2-128": Preset(
-        _auto(_MEDIUM, 32),
+        _auto(_HALF, 32),
         "StyleGAN2 at 128 px, half as wide as published",
         _ADA,
         "G 7.1 M, D 6.0 M parameters",

@@ -22,10 +22,10 @@ from documents import ROOT, Command, commands, pages
 from lookalike_nvidia import official, pickled
 from lookalike_tensorflow import pickled_networks, stylegan, tensorflow_pickle
 from PIL import Image
+from server_process import Process
 from stand_in_hub import TOKEN, Hub
 from test_hub import online, server  # noqa: F401
 from test_interop_others import rosinality
-from test_serve_process import Process
 
 from facegan import cli
 
@@ -46,7 +46,7 @@ SMALL_STYLEGAN2 = (
 SHORTER = [
     (r"--seeds 0-99999", "--seeds 0-99"),
     (r"--preset dcgan-64", rf"\g<0> {SMALL_DCGAN} --set total_images=384 --stop-after 0.01s"),
-    (r"--preset (low-data|stylegan-64|stylegan2-64-tiny)", rf"\g<0> {SMALL_STYLEGAN2}"),
+    (r"--preset (low-data|stylegan-64|stylegan2-64-tiny|stylegan2-64-small)", rf"\g<0> {SMALL_STYLEGAN2}"),
     (r"total_images=2000000", "total_images=48"),
     (r"measure.every_images=50000", r"measure.every_images=128 --set measure.features=random --data photos"),
     (r"--count [0-9]+", "--count 3 --workers 1"),

@@ -215,14 +215,14 @@ def test_weights_not_yet_reached_are_not_passed_on(run: Run, tmp_path: Path) -> 
         weights = weights_of(str(tmp_path / name))
         for tensors in (weights.generator, weights.discriminator):
             assert {key.split(".")[1] for key in tensors if key.startswith("net.b")} == {"b4"}
-        taken = transfer(weights, new_state(run))
+        taken = transfer(weights, new_state(run), run.model)
         assert {key.split(".")[2] for key in taken.fresh} == {"b8", "b16"}
 
 
 def test_all_of_a_grown_model_is_taken(run: Run) -> None:
     old = new_state(run)
-    weights = Weights("it", old.generator.state_dict(), old.discriminator.state_dict(), old.labels)
-    assert transfer(weights, new_state(replace(run, seed=1))).fresh == []
+    weights = Weights("it", old.generator.state_dict(), old.discriminator.state_dict(), run.model)
+    assert transfer(weights, new_state(replace(run, seed=1)), run.model).fresh == []
 
 
 def test_nothing_is_measured_before_the_full_size_is_there(run: Run, tmp_path: Path) -> None:

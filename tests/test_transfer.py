@@ -24,7 +24,7 @@ from facegan.run import Run
 from facegan.synthesis import Sampler
 from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
-from facegan.training.state import new_state
+from facegan.training.state import TrainState, new_state
 from facegan.training.step import train_step
 from facegan.training.transfer import Weights, transfer, weights_of
 
@@ -46,9 +46,13 @@ def reshaped(run: Run, **changes: Any) -> Run:
     return replace(run, model=replace(run.model, **changes))  # type: ignore[type-var]
 
 
+def given_by(state: TrainState, run: Run) -> Weights:
+    return Weights("it", state.generator.state_dict(), state.discriminator.state_dict(), run.model)
+
+
 def test_a_run_folder_gives_the_running_mean_and_d(source: Path, run: Run) -> None:
     state = new_state(run)
-    taken = transfer(weights_of(str(source)), state)
+    taken = transfer(weights_of(str(source)), state, run.model)
     assert (taken.g_share, taken.d_share, taken.fresh) == (1.0, 1.0, [])
     assert taken.as_text() == f"{source} gives 100% of G's weights and 100% of D's"
     for network, name in ((state.generator, "G_ema"), (state.average, "G_ema"), (state.discriminator, "D")):
@@ -57,13 +61,13 @@ def test_a_run_folder_gives_the_running_mean_and_d(source: Path, run: Run) -> No
 
 
 def test_a_model_file_gives_what_it_holds(source: Path, run: Run, tmp_path: Path) -> None:
-    assert transfer(weights_of(str(source / "model.safetensors")), new_state(run)).fresh == []
+    assert transfer(weights_of(str(source / "model.safetensors")), new_state(run), run.model).fresh == []
     bare = tmp_path / "bare.safetensors"
     models.save(bare, models.load(str(source)))  # D is not loaded
     assert {key[:2] for key in read_tensors(bare)} == {"G."}
     fresh = new_state(run)
     before = {key: value.clone() for key, value in fresh.discriminator.state_dict().items()}
-    taken = transfer(weights_of(str(bare)), fresh)
+    taken = transfer(weights_of(str(bare)), fresh, run.model)
     assert (taken.g_share, taken.d_share) == (1.0, 0.0)
     assert taken.fresh == [f"D.{key}" for key in before]
     assert all(torch.equal(before[key], value) for key, value in fresh.discriminator.state_dict().items())
@@ -71,8 +75,9 @@ def test_a_model_file_gives_what_it_holds(source: Path, run: Run, tmp_path: Path
 
 
 def test_of_another_resolution_all_but_the_new_blocks_is_taken(source: Path, run: Run) -> None:
-    state = new_state(reshaped(run, resolution=16, channel_base=128, channel_max=8))
-    taken = transfer(weights_of(str(source)), state)
+    larger = reshaped(run, resolution=16, channel_base=128, channel_max=8)
+    state = new_state(larger)
+    taken = transfer(weights_of(str(source)), state, larger.model)
     assert {name.split(".")[2] for name in taken.fresh if name.startswith("G.")} == {"b16"}
     assert {name.split(".")[1] for name in taken.fresh if name.startswith("D.")} == {"b16"}
     key = "net.b8.conv1.conv.weight"
@@ -92,10 +97,11 @@ def test_labels_go_by_their_names(architecture: str, run: Run, tiny_run_config: 
     tiny = run if architecture == "stylegan2" else tiny_run_config
     old = new_state(reshaped(tiny, labels=HATS))
     others = LabelSpace((Attribute("age", ("old", "young")), Attribute("hat", ("bowler", "none", "cap"))))
-    weights = Weights("it", old.generator.state_dict(), old.discriminator.state_dict(), HATS)
-    state = new_state(reshaped(replace(tiny, seed=6), labels=others))
+    weights = given_by(old, reshaped(tiny, labels=HATS))
+    new = reshaped(replace(tiny, seed=6), labels=others)
+    state = new_state(new)
     before = copy.deepcopy(state.discriminator.state_dict())
-    taken = transfer(weights, state)
+    taken = transfer(weights, state, new.model)
     for network, given, player in (
         (state.generator, weights.generator, "G"),
         (state.discriminator, weights.discriminator, "D"),
@@ -111,26 +117,33 @@ def test_labels_go_by_their_names(architecture: str, run: Run, tiny_run_config: 
 
 
 def test_the_same_labels_are_all_taken(run: Run) -> None:
-    old = new_state(reshaped(run, labels=HATS))
-    weights = Weights("it", old.generator.state_dict(), old.discriminator.state_dict(), HATS)
-    assert transfer(weights, new_state(reshaped(replace(run, seed=6), labels=HATS))).fresh == []
+    labelled = reshaped(run, labels=HATS)
+    weights = given_by(new_state(labelled), labelled)
+    assert transfer(weights, new_state(replace(labelled, seed=6)), labelled.model).fresh == []
 
 
-def test_with_labels_the_first_layer_of_the_mapping_is_fresh(source: Path, run: Run) -> None:
-    taken = transfer(weights_of(str(source)), new_state(reshaped(run, labels=HATS)))
-    assert {name for name in taken.fresh if name.startswith("G.map")} == {
-        "G.map.fc0.weight", "G.map.embed.weight", "G.map.embed.bias"
+def test_with_labels_their_embedding_is_fresh(source: Path, run: Run) -> None:
+    """The mapping's first layer takes z as before, and what it takes of the label starts at zero."""
+    labelled = reshaped(run, labels=HATS)
+    state, plain = new_state(labelled), new_state(run)
+    taken = transfer(weights_of(str(source)), state, labelled.model)
+    transfer(weights_of(str(source)), plain, run.model)
+    assert {name for name in taken.fresh if name.startswith("G.")} == {
+        "G.map.embed.weight", "G.map.embed.bias"
     }  # fmt: skip
+    z = torch.randn(3, 6)
+    with torch.no_grad():
+        w = state.average.mapping(z, torch.eye(3))
+        torch.testing.assert_close(w, plain.average.mapping(z), atol=1e-5, rtol=1e-5)
 
 
 def test_hardly_anything_that_fits_is_an_error(source: Path, tiny_run_config: Run) -> None:
     with pytest.raises(UsageError, match=r"0\.0% of its generator has the new one's names"):
-        transfer(weights_of(str(source)), new_state(tiny_run_config))
-    wider = new_state(reshaped(tiny_run_config, g_base_channels=5))  # its counters of batches fit
-    narrow = new_state(tiny_run_config)
-    weights = Weights("it", narrow.generator.state_dict(), {}, LabelSpace())
+        transfer(weights_of(str(source)), new_state(tiny_run_config), tiny_run_config.model)
+    wider = reshaped(tiny_run_config, g_base_channels=5)  # its counters of batches fit
+    weights = given_by(new_state(tiny_run_config), tiny_run_config)
     with pytest.raises(UsageError, match="less than 5%"):
-        transfer(weights, wider)
+        transfer(weights, new_state(wider), wider.model)
 
 
 def test_a_model_that_is_not_there_is_named_before_the_work(run: Run, tmp_path: Path) -> None:
@@ -148,7 +161,7 @@ def test_damaged_weights_are_not_taken(source: Path, run: Run, tmp_path: Path) -
         with pytest.raises(UsageError, match="holds no usable weights"):
             weights_of(str(folder))
     shutil.rmtree(folder / "checkpoints")
-    assert transfer(weights_of(str(folder)), new_state(run)).fresh == []  # of its model file
+    assert transfer(weights_of(str(folder)), new_state(run), run.model).fresh == []  # of its model file
 
 
 def test_a_run_starts_from_the_model_once(
@@ -163,7 +176,7 @@ def test_a_run_starts_from_the_model_once(
     expected = Sampler(models.load(str(source))).sample(range(2)).astype(int)
     assert np.abs(Sampler(models.load(str(tmp_path / "run"))).sample(range(2)) - expected).max() <= 1
     report = json.loads((tmp_path / "run" / "transfer.json").read_text())
-    assert report == {"init": str(source), "g_share": 1.0, "d_share": 1.0, "fresh": []}
+    assert report == {"init": str(source), "g_share": 1.0, "d_share": 1.0, "fresh": [], "widened": 0}
     monkeypatch.chdir(tmp_path)
     train(replace(stored, total_images=16), tmp_path / "run", resume=True, force=True)
     for change in ({"init": "other"}, {"freeze_d": 1}):
@@ -174,7 +187,7 @@ def test_a_run_starts_from_the_model_once(
 def test_frozen_layers_of_d_stay_and_the_rest_learns(source: Path, run: Run) -> None:
     run = replace(run, init=str(source), freeze_d=2)
     state, dataset = new_state(run), open_dataset(run.data, resolution=8)
-    transfer(weights_of(str(source)), state)
+    transfer(weights_of(str(source)), state, run.model)
     before = {key: value.clone() for key, value in state.discriminator.state_dict().items()}
     for _ in range(2):
         train_step(state, run, dataset, run.loss.phases())
@@ -191,4 +204,4 @@ def test_only_what_came_with_the_model_can_be_frozen(source: Path, run: Run) -> 
         replace(run, freeze_d=1)
     larger = reshaped(replace(run, init=str(source), freeze_d=1), resolution=16, channel_base=128)
     with pytest.raises(UsageError, match=r"has no D.b16.fromrgb.weight to be kept"):
-        transfer(weights_of(str(source)), new_state(larger))
+        transfer(weights_of(str(source)), new_state(larger), larger.model)

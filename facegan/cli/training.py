@@ -15,8 +15,8 @@ from facegan.terminal import AUTO, batch_size, fail, interruptible, say, seconds
 
 PRESET_NAMES = (
     "dcgan-32, dcgan-64, dcgan-128, stylegan-64, stylegan-128, stylegan-ffhq-1024, stylegan-celebahq-1024, "
-    "stylegan2-64-tiny, low-data, stylegan2-64, stylegan2-128, stylegan2-ffhq-256, stylegan2-ffhq-512, "
-    "stylegan2-ffhq-1024 or stylegan2-config-f."
+    "stylegan2-64-tiny, stylegan2-64-small, low-data, stylegan2-64, stylegan2-128, stylegan2-ffhq-256, "
+    "stylegan2-ffhq-512, stylegan2-ffhq-1024 or stylegan2-config-f."
 )
 
 

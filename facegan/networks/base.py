@@ -41,6 +41,13 @@ class Network(nn.Module, ABC):
         """Weights in which each value of a label has a slice of its own: (axis, slices before the first)."""
         return {"map.embed.weight": (1, 0)}
 
+    def widened(self, name: str, own: Tensor, narrow: Tensor) -> Tensor | None:
+        """The weight `own` of that name with a narrower network's in its corner (see networks.widening).
+
+        None: `narrow` is not a narrower `own`, or the architecture cannot widen.
+        """
+        return None
+
 
 class Generator(Network):
     """image = synthesis(mapping(z)).

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from facegan.networks.base import Generator, require_label, require_shape
 from facegan.networks.ops import Dense, normalize_second_moment
 from facegan.networks.shape import StyleConfig
+from facegan.networks.widening import widened
 
 
 class Mapping(nn.Module):
@@ -60,6 +61,10 @@ class MappedGenerator(Generator):
             layers=config.mapping_layers,
             lr_multiplier=config.mapping_lr_multiplier,
         )
+
+    def widened(self, name: str, own: Tensor, narrow: Tensor) -> Tensor | None:
+        """See Network."""
+        return widened(own, narrow)
 
     def mapping(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z [N, z_dim], label [N, label_dim] -> w [N, num_ws, w_dim], the same w for every layer."""

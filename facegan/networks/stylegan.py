@@ -31,6 +31,7 @@ from facegan.networks.base import Discriminator, Stage, require_label, require_s
 from facegan.networks.mapping import MappedGenerator
 from facegan.networks.ops import ACTIVATION_GAIN, EPS, Conv, Dense, Function, activate, minibatch_std
 from facegan.networks.shape import StyleConfig, picture_size
+from facegan.networks.widening import widened
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,13 @@ class StyleGANGenerator(MappedGenerator):
         self.full, self.stages = Stage(config.resolution, config.alpha), config.resolutions
         self.net = nn.ModuleDict({f"b{r}": SynthesisBlock(r, config) for r in config.resolutions})
 
+    def widened(self, name: str, own: Tensor, narrow: Tensor) -> Tensor | None:
+        """See Network. A style is two vectors, and each widens by itself."""
+        if ".affine." not in name:
+            return super().widened(name, own, narrow)
+        halves = [widened(*pair) for pair in zip(own.chunk(2), narrow.chunk(2), strict=True)]
+        return torch.cat([half for half in halves if half is not None]) if None not in halves else None
+
     def synthesis(
         self, w: Tensor, noise: str | Sequence[Tensor] = "const", stage: Stage | None = None
     ) -> Tensor:
@@ -299,6 +307,10 @@ class StyleGANDiscriminator(Discriminator):
     def label_axes(self) -> dict[str, tuple[int, int]]:
         """The last layer has them after the logit."""
         return {"net.b4.out.weight": (0, 1), "net.b4.out.bias": (0, 1)}
+
+    def widened(self, name: str, own: Tensor, narrow: Tensor) -> Tensor | None:
+        """See Network."""
+        return widened(own, narrow, last_stays=name == "net.b4.conv.weight")
 
     def layers_from_image(self) -> list[nn.Module]:
         """The blocks, each as one layer; all but the last."""

@@ -42,6 +42,7 @@ from facegan.networks.ops import (
     upsample,
 )
 from facegan.networks.shape import StyleConfig, picture_size
+from facegan.networks.widening import widened
 
 Architecture = Literal["orig", "skip", "resnet"]
 RESIDUAL_GAIN = math.sqrt(0.5)  # of both branches: keeps the variance of their sum
@@ -333,6 +334,10 @@ class StyleGAN2Discriminator(Discriminator):
         self.b4 = Epilogue(config)
         if self.label_dim:
             self.map = Mapping(z_dim=0, label_dim=self.label_dim, w_dim=config.width(4))
+
+    def widened(self, name: str, own: Tensor, narrow: Tensor) -> Tensor | None:
+        """See Network."""
+        return widened(own, narrow, last_stays=name == "b4.conv.weight")
 
     def layers_from_image(self) -> list[nn.Module]:
         """Of each block fromrgb, conv0, conv1, skip: the published order of freeze-D."""

@@ -92,7 +92,7 @@ def train(
             dataset = _open(run, read)
         world.require_equal(data_identity(dataset, run), "in their data")
     state = new_state(run)
-    taken = transfer(begun.given, state) if is_first and begun.given else None
+    taken = transfer(begun.given, state, run.model) if is_first and begun.given else None
     if taken is not None and taken.fresh:
         reporter.warn(taken.as_text())
     with folder.locked() if is_first else nullcontext(), tracked(reporter, folder) as watching:

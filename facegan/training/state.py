@@ -17,7 +17,6 @@ from facegan.augment import Ada
 from facegan.checkpoint import Parts
 from facegan.config import MAX_INT, UsageError
 from facegan.data.dataset import STARTER
-from facegan.labels import LabelSpace
 from facegan.losses import Player, lazy_interval
 from facegan.models import shipped
 from facegan.networks import Discriminator, Generator, build_discriminator, build_generator
@@ -49,7 +48,6 @@ class TrainState:
     discriminator: Discriminator
     average: Generator
     optimizers: dict[Player, torch.optim.Adam]
-    labels: LabelSpace = field(default_factory=LabelSpace)  # that both know
     images_seen: int = 0
     memory: dict[str, Tensor] = field(default_factory=dict)  # numbers that loss and augmentation keep
     log_sums: dict[str, Tensor] = field(default_factory=dict)  # of the loss terms since the last log line
@@ -172,7 +170,7 @@ def new_state(run: Run) -> TrainState:
         "G": _adam(generator, run.optimizer, device, adam_share(run, "G")),
         "D": _adam(discriminator, run.optimizer, device, adam_share(run, "D")),
     }
-    state = TrainState(generator, discriminator, average, optimizers, run.model.labels)
+    state = TrainState(generator, discriminator, average, optimizers)
     if isinstance(run.augment, Ada):
         state.memory["augment_p"] = torch.tensor(run.augment.p_start, device=device)
     return state

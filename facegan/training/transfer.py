@@ -2,7 +2,8 @@
 
 A run folder gives G's running mean and D of its newest checkpoint, a model file what it holds. A tensor is
 taken where name and shape agree: a model of half the resolution, as wide at every resolution, gives all but
-the new blocks. Weights that belong to values of labels go by the names of attribute and value.
+the new blocks. A narrower StyleGAN or StyleGAN2 gives a wider one all it has (networks.widening). Weights
+that belong to values of labels go by the names of attribute and value.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 from facegan.config import UsageError
 from facegan.labels import LabelSpace
 from facegan.models import find, read_header, read_tensors, shipped
-from facegan.networks import Discriminator, Generator
+from facegan.networks import Discriminator, Generator, NetworkConfig
 from facegan.training.growing import so_far, stage_remembered
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState
@@ -30,26 +31,32 @@ _SHOWN = 8  # names in a message
 
 @dataclass(frozen=True)
 class Weights:
-    """Another model's: tensors by name, and what the values of its labels are called."""
+    """Another model's: tensors by name, and what it is."""
 
     name: str
     generator: dict[str, Tensor]
     discriminator: dict[str, Tensor]  # empty where a file does not hold it
-    labels: LabelSpace
+    model: NetworkConfig
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What came of it: the shares of G's and D's numbers that were taken, and the names of what is fresh."""
+    """What came of it: the shares of G's and D's numbers that were taken, and the names of what is fresh.
+
+    widened: weights of fewer channels than the new ones have; only the new channels are fresh.
+    """
 
     init: str
     g_share: float
     d_share: float
     fresh: list[str]
+    widened: int = 0
 
     def as_text(self) -> str:
         """One line."""
         taken = f"{self.init} gives {self.g_share:.0%} of G's weights and {self.d_share:.0%} of D's"
+        if self.widened:
+            taken += f", {self.widened} of them narrower: their new channels add nothing at first"
         if not self.fresh:
             return taken
         more = f" and {len(self.fresh) - _SHOWN} more" if len(self.fresh) > _SHOWN else ""
@@ -70,22 +77,23 @@ def weights_of(name: str) -> Weights:
             generator, discriminator = (
                 so_far(_checked(name, parts.get(part)), stage) for part in ("G_ema", "D")
             )
-            return Weights(name, generator, discriminator, folder.read_config().model.labels)
+            return Weights(name, generator, discriminator, folder.read_config().model)
     path = find(name)
     tensors, (config, _) = read_tensors(path), read_header(path)
-    return Weights(name, _named("G.", tensors), _named("D.", tensors), config.labels)
+    return Weights(name, _named("G.", tensors), _named("D.", tensors), config)
 
 
-def transfer(weights: Weights, state: TrainState) -> Transfer:
-    """Gives both networks and G's running mean what fits.
+def transfer(weights: Weights, state: TrainState, model: NetworkConfig) -> Transfer:
+    """Gives both networks and G's running mean, built from `model`, what fits.
 
     Raises:
         UsageError: hardly anything of the generator fits, or a layer of D that is to stay as it came is new.
     """
-    columns = _columns(weights.labels, state)
-    g_share, fresh_g = _take(state.generator, weights.generator, columns)
-    _take(state.average, weights.generator, columns)
-    d_share, fresh_d = _take(state.discriminator, weights.discriminator, columns)
+    columns = _columns(weights.model.labels, model.labels)
+    alike = (weights.model.architecture, weights.model.base) == (model.architecture, model.base)
+    g_share, fresh_g, wider_g = _take(state.generator, weights.generator, columns, alike)
+    _take(state.average, weights.generator, columns, alike)
+    d_share, fresh_d, wider_d = _take(state.discriminator, weights.discriminator, columns, alike)
     if g_share < MIN_SHARE:
         raise UsageError(
             f"init {weights.name!r}: {g_share:.1%} of its generator has the new one's names and shapes, "
@@ -98,13 +106,13 @@ def transfer(weights: Weights, state: TrainState) -> Transfer:
                 "file that holds no D or another resolution"
             )
     fresh = [*(f"G.{name}" for name in fresh_g), *(f"D.{name}" for name in fresh_d)]
-    return Transfer(weights.name, g_share, d_share, fresh)
+    return Transfer(weights.name, g_share, d_share, fresh, wider_g + wider_d)
 
 
-def _columns(given: LabelSpace, state: TrainState) -> list[int | None]:
+def _columns(given: LabelSpace, own: LabelSpace) -> list[int | None]:
     """For each value of the new labels, the number of the same attribute's value of that name in the old."""
     names = {pair: number for number, pair in enumerate(_pairs(given))}
-    return [names.get(pair) for pair in _pairs(state.labels)]
+    return [names.get(pair) for pair in _pairs(own)]
 
 
 def _pairs(space: LabelSpace) -> list[tuple[str, str]]:
@@ -113,10 +121,14 @@ def _pairs(space: LabelSpace) -> list[tuple[str, str]]:
 
 @torch.no_grad()
 def _take(
-    network: Generator | Discriminator, tensors: dict[str, Tensor], columns: Sequence[int | None]
-) -> tuple[float, list[str]]:
-    """Copies what fits; returns the share of the network's numbers, and the names that did not get all."""
-    fresh, taken, total = [], 0, 0
+    network: Generator | Discriminator,
+    tensors: dict[str, Tensor],
+    columns: Sequence[int | None],
+    can_widen: bool,
+) -> tuple[float, list[str], int]:
+    """Copies what fits; returns the share of the network's numbers, the names that got nothing or not all of
+    their labels, and how many got a narrower one's."""
+    fresh, taken, total, wider = [], 0, 0, 0
     for name, own in network.state_dict().items():
         total += own.numel()
         given = tensors.get(name)
@@ -127,17 +139,24 @@ def _take(
             parts = [*((n, n) for n in range(offset)), *((offset + n, c) for n, c in enumerate(columns))]
             rows = [(n, c if n < offset else offset + c) for n, c in parts if c is not None]
             if own.select(axis, 0).shape != given.select(axis, 0).shape:
-                rows = []
+                like = own.index_select(axis, torch.zeros(given.shape[axis], dtype=torch.int64))
+                wide = network.widened(name, like, given) if can_widen else None
+                given, rows, wider = (own, [], wider) if wide is None else (wide, rows, wider + 1)
             for number, column in rows:
                 own.select(axis, number).copy_(given.select(axis, column))
             taken += len(rows) * own.select(axis, 0).numel()
             fresh += [name] * (len(rows) < own.shape[axis])
-        elif given.shape != own.shape:
-            fresh.append(name)
-        else:
+        elif given.shape == own.shape:
             own.copy_(given)
             taken += own.numel()
-    return taken / total, fresh
+        else:
+            wide = network.widened(name, own, given) if can_widen else None
+            if wide is None:
+                fresh.append(name)
+            else:
+                own.copy_(wide)
+                taken, wider = taken + given.numel(), wider + 1
+    return taken / total, fresh, wider
 
 
 def _named(start: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
