@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ from facegan.config import UsageError
 
 MAX_NAME_BYTES = 255  # of one file or folder, on all common file systems
 _PARTIAL = ".partial"
+_TOKEN_BYTES = 4
+_LONGER_BYTES = len(f"..{_PARTIAL}") + 2 * _TOKEN_BYTES  # a temporary name than its file's
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = True) -> None:
@@ -57,7 +60,8 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises:
         OSError: with `path` as its file name.
     """
-    temporary = path.with_name(f".{path.stem}{_PARTIAL}{path.suffix}")
+    writer = secrets.token_hex(_TOKEN_BYTES)  # two processes may write the same file
+    temporary = path.with_name(f".{path.stem}.{writer}{_PARTIAL}{path.suffix}")
     try:
         with _naming(path):
             yield temporary
@@ -129,7 +133,9 @@ def require_writable_file(path: Path, what: str) -> None:
         UsageError: it cannot; `what` is how the message calls it.
     """
     require_writable(path.parent, what)
-    if len(os.fsencode(path.name)) + len(f".{_PARTIAL}") > MAX_NAME_BYTES:  # `replaced` needs so much more
+    if (
+        len(os.fsencode(path.name)) + len(f"..{_PARTIAL}") + 2 * _TOKEN_BYTES > MAX_NAME_BYTES
+    ):  # `replaced` needs so much more
         raise UsageError(f"{what} {str(path)!r}: its name is (nearly) longer than {MAX_NAME_BYTES} bytes")
     if path.is_dir():
         raise UsageError(f"{what} {str(path)!r}: a folder; name a file in it")

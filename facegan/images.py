@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from facegan.config import UsageError, choose, first_line
@@ -141,12 +141,12 @@ def fit(image: Image.Image, size: tuple[int, int], crop: Crop) -> Pixels:
         inner_height = max(1, min(height, round(width * to_height / to_width)))
         left, top = (width - inner_width) // 2, (height - inner_height) // 2
         image = image.crop((left, top, left + inner_width, top + inner_height))
-    else:
-        outer = (
-            max(width, round(height * to_width / to_height)),
-            max(height, round(width * to_height / to_width)),
-        )
-        image = ImageOps.pad(image, outer)
+    else:  # made small before it is put on black: 1 x 65,000 pixels would be 12 GB as a square
+        inner_width = max(1, min(to_width, round(width * to_height / height)))
+        inner_height = max(1, min(to_height, round(height * to_width / width)))
+        inner = image.resize((inner_width, inner_height), Image.Resampling.LANCZOS)
+        image = Image.new(image.mode, (to_width, to_height))
+        image.paste(inner, ((to_width - inner_width) // 2, (to_height - inner_height) // 2))
     if image.size != (to_width, to_height):
         image = image.resize((to_width, to_height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image, np.uint8)

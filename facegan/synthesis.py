@@ -12,6 +12,7 @@ published face. What a picture looks like does not depend on the batch it was ma
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -140,6 +141,7 @@ SEEDS = Seeds()
 class Sampler:
     """A model made ready to sample: on a device, in a precision, `batch` pictures at a time.
 
+    The model's own generator stays where and as it is; another device or precision gets a copy.
     runtime: how the synthesis is run with constant noise (facegan.runtimes); other noise runs eagerly.
     pictures: about how many will be made, which the runtime "auto" goes by.
     """
@@ -153,8 +155,11 @@ class Sampler:
         self.model = model
         self.batch = batch
         self.labels = model.config.labels
-        generator = model.generator.requires_grad_(False)
-        self.generator = place(generator, choose_device(device), sampling_dtype(precision))
+        generator, dtype = model.generator.requires_grad_(False), sampling_dtype(precision)
+        where = choose_device(device)
+        if (generator.w_avg.device.type, generator.compute_dtype) != (where.type, dtype):
+            generator = copy.deepcopy(generator)  # the model's own may be another sampler's
+        self.generator = place(generator, where, dtype)
         self.runtime = runtime
         self._fast = prepare(self.generator, runtime, batch=batch, pictures=pictures)
 

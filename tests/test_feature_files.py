@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from stand_in_features import StandInInception, write_files, write_torchscript
@@ -79,20 +73,12 @@ def test_a_file_for_features_without_one_is_refused(name: str, files: dict[str, 
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of downloaded features, empty; there is no network."""
 
-    def refuse(url: str, timeout: float) -> None:
-        raise urllib.error.URLError("no network")
+    def refuse(url: str, path: Path) -> None:
+        raise UsageError(f"{url}: could not be downloaded (no network)")
 
     monkeypatch.setenv("FACEGAN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(features, "fetch", refuse)
     return tmp_path / "cache" / "features"
-
-
-class Response(io.BytesIO):
-    """An answer of a web server that promises `promised` bytes."""
-
-    def __init__(self, data: bytes, promised: int) -> None:
-        super().__init__(data)
-        self.headers = {"Content-Length": str(promised)}
 
 
 @pytest.mark.parametrize(
@@ -124,35 +110,16 @@ def test_a_file_in_the_cache_is_used(name: str, file_name: str, cache: Path, fil
 def test_a_download_goes_into_the_cache(
     cache: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = files["fid"].read_bytes()
+    """By download.fetch: https alone, bounded, gone on with where it broke off."""
     asked = []
 
-    def answer(url: str, timeout: float) -> Response:
-        asked.append(SimpleNamespace(url=url, timeout=timeout))
-        return Response(data, len(data))
+    def answer(url: str, path: Path) -> None:
+        asked.append(url)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(files["fid"].read_bytes())
 
-    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.setattr(features, "fetch", answer)
     extractor("fid")
     extractor("clean-fid")
-    assert (cache / "inception-2015-12-05.pt").read_bytes() == data
-    assert [(request.url, request.timeout) for request in asked] == [(features.INCEPTION_URL, 30)]
-
-
-def test_what_another_process_fetched_meanwhile_is_not_fetched_again(
-    cache: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @contextlib.contextmanager
-    def slow_lock(path: Path) -> Iterator[None]:
-        (cache / "inception-2015-12-05.pt").write_bytes(files["fid"].read_bytes())
-        yield
-
-    monkeypatch.setattr(features, "FileLock", slow_lock)
+    assert asked == [features.INCEPTION_URL]
     assert extractor("fid").protocol == extractor("fid", file=files["fid"]).protocol
-
-
-def test_a_download_cut_short_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: Response(b"half", 8))
-    with pytest.raises(UsageError, match="4 of 8 bytes came"):
-        extractor("fid")
-    assert not list(cache.glob("*.pt"))
-    assert not list(cache.glob(".*.pt"))

@@ -232,6 +232,14 @@ def test_pad_is_the_whole_picture_in_the_middle_of_the_shape(
     np.testing.assert_array_equal(fit(coordinates(width, height), size, "pad"), expected)
 
 
+def test_a_line_of_pixels_is_padded_at_the_size_asked_for() -> None:
+    """As a square of its own length it would take 12 GB."""
+    line = np.full((1, 65_000, 3), 200, np.uint8)
+    fitted = fit(Image.fromarray(line), (64, 64), "pad")
+    assert fitted.shape == (64, 64, 3)
+    assert (fitted == 200).all(axis=(1, 2)).sum() == 1
+
+
 @pytest.mark.parametrize("crop", ["center", "pad"])
 @pytest.mark.parametrize("size", [(80, 64), (12, 16), (8, 128)])
 @pytest.mark.parametrize("picture", [(178, 218), (1, 50), (300, 2)])

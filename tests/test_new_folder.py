@@ -1,4 +1,4 @@
-"""A folder appears with all that is in it, or not at all."""
+"""A folder appears with all that is in it, or not at all; a file has one writer's content, never two."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from facegan.config import UsageError
-from facegan.files import new_folder, require_empty
+from facegan.files import new_folder, replaced, require_empty
 
 
 def fill(out: Path) -> None:
@@ -43,3 +43,15 @@ def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
     with pytest.raises(UsageError, match="has files in it"):
         fill(tmp_path)
+
+
+def test_two_writers_of_a_file_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with replaced(path) as first:
+        first.write_text("first")
+        with replaced(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        assert first.read_text() == "first"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]

@@ -160,3 +160,12 @@ def test_too_many_seeds_are_counted_before_they_are_listed(text: str) -> None:
     assert list(parse_seeds("0-2,7", 4)) == [0, 1, 2, 7]
     with pytest.raises(UsageError, match="at most 4 at a time"):
         parse_seeds(text, 4)
+
+
+def test_samplers_of_one_model_do_not_change_each_other(tiny_model: models.Model) -> None:
+    first = Sampler(tiny_model)
+    before = first.sample(range(4))
+    second = Sampler(tiny_model, precision="bf16")
+    assert second.generator.compute_dtype == torch.bfloat16
+    assert first.generator.compute_dtype == tiny_model.generator.compute_dtype == torch.float32
+    np.testing.assert_array_equal(first.sample(range(4)), before)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from facegan.labels import Attribute, LabelSpace
 from facegan.networks import NetworkConfig, build_discriminator, build_generator
 from facegan.networks.stylegan import StyleGANConfig
 from facegan.networks.stylegan2 import StyleGAN2Config
@@ -130,3 +131,15 @@ def test_another_shape_of_picture_or_a_narrower_one_is_as_before(changes: dict[s
 def test_the_report_names_the_narrower_ones() -> None:
     _, _, taken = started(CONFIGS["stylegan"], replace(CONFIGS["stylegan"], channel_max=12))
     assert taken.as_text().endswith("of them narrower: their new channels add nothing at first")
+
+
+def test_a_d_with_labels_keeps_what_a_wider_last_map_allows() -> None:
+    """Its logit is a product with the embedded label, divided by the root of their length."""
+    hats = LabelSpace((Attribute("hat", ("cap", "fez", "none")),))
+    narrow = replace(CONFIGS["skip and resnet"], labels=hats)
+    _, _, taken = started(narrow, replace(narrow, channel_base=192, channel_max=20))
+    fresh = {name.split(".")[1] + "." + name.split(".")[2] for name in taken.fresh if name.startswith("D.")}
+    assert fresh == {"map.embed", "map.fc0", "map.fc1", *(f"map.fc{n}" for n in range(2, 8)), "b4.out"}
+    _, _, taken = started(narrow, replace(narrow, channel_base=128, channel_max=8))
+    assert not taken.fresh  # as wide at 4 px
+    assert taken.widened > 4

@@ -235,7 +235,7 @@ class StyleGAN2Generator(MappedGenerator):
         require_shape("w", w, None, self.num_ws, self.w_dim)
         stage = stage or self.full
         require_stage(stage, self.stages)
-        maps = self.noise_per_layer(noise, 2 * stage.resolution.bit_length() - 5)
+        maps = self.noise_per_layer(noise, self.layers_at(stage) - 1)  # 4x4 has one convolution
         x: Tensor | None = None
         picture: Tensor | None = None
         start = 0
@@ -336,7 +336,9 @@ class StyleGAN2Discriminator(Discriminator):
             self.map = Mapping(z_dim=0, label_dim=self.label_dim, w_dim=config.width(4))
 
     def widened(self, name: str, own: Tensor, narrow: Tensor) -> Tensor | None:
-        """See Network."""
+        """See Network. What ends in the product with a label stays fresh: its length counts."""
+        if self.label_dim and name.startswith(("map.", "b4.out.")):
+            return None
         return widened(own, narrow, last_stays=name == "b4.conv.weight")
 
     def layers_from_image(self) -> list[nn.Module]:

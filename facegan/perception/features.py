@@ -17,25 +17,21 @@ A file of weights is `file`, else what lies in the cache, else it is downloaded 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import importlib
-import shutil
-import urllib.request
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional as F
 
 from facegan.config import UsageError, choose, first_line, how_to_install
 from facegan.data.dataset import default_cache
-from facegan.files import write_atomically
+from facegan.download import fetch
 from facegan.networks.base import exact_convolutions
 from facegan.perception import dinov2
 from facegan.perception import efficientnet as lite0
@@ -44,7 +40,6 @@ EXTRACTORS = ("efficientnet", "fid", "clean-fid", "dinov2", "random", "pixels")
 NVLABS_METRICS = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
 INCEPTION_URL = NVLABS_METRICS + "inception-2015-12-05.pt"
 DINOV2_URL = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth"
-DOWNLOAD_TIMEOUT_SECONDS = 30
 CHUNK = 16  # pictures at once through a network, whatever the batch; on CPUs faster than 64: smaller maps
 INCEPTION_DIM, INCEPTION_SIZE = 2048, 299
 
@@ -302,32 +297,15 @@ def _pixels(device: torch.device) -> FeatureExtractor:
 def _cached(name: str, url: str) -> Path:
     """The file of a URL in the cache, downloaded where it is not yet there."""
     path = default_cache() / "features" / url.rpartition("/")[2]
-    if path.is_file():
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():  # another process may have fetched it
-                write_atomically(path, lambda file: _download(url, file))
-    except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors
-        raise UsageError(
-            f"features {name!r} need {path.name}, which could not be downloaded ({first_line(error)}); "
-            f"fetch {url} elsewhere, then put it at {path}, or name it with --features-file PATH"
-        ) from None
+    if not path.is_file():
+        try:
+            fetch(url, path)
+        except (UsageError, OSError) as error:
+            raise UsageError(
+                f"features {name!r} need {path.name}: {first_line(error)}; "
+                f"fetch it elsewhere, then put it at {path}, or name it with --features-file PATH"
+            ) from None
     return path
-
-
-def _download(url: str, file: IO[bytes]) -> None:
-    """Writes what the URL holds.
-
-    Raises:
-        OSError: no connection, or it ended early.
-    """
-    with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as response:
-        shutil.copyfileobj(response, file)
-        promised = response.headers.get("Content-Length")
-    if promised is not None and file.tell() != int(promised):
-        raise OSError(f"{file.tell()} of {promised} bytes came")
 
 
 def _sha256(file: Path) -> str:

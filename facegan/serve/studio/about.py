@@ -60,10 +60,10 @@ def measured(card: Card) -> str:
 
 
 def _evaluation(found: Evaluation) -> str:
-    numbers = ", ".join(f"{value.name} **{value.value:.4g}**" for value in found.values)
+    numbers = ", ".join(f"{as_words(value.name)} **{value.value:.4g}**" for value in found.values)
     return (
         f"- {numbers}: {found.samples:,} samples, psi {found.psi:g}, against {found.reals:,} pictures of "
-        f"{as_words(found.data)}, {as_words(found.features)}, {found.resolution} px, facegan {found.version}"
+        f"{as_words(found.data)}, {as_words(found.features)}, {found.resolution} px, facegan {as_words(found.version)}"
     )
 
 
