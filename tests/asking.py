@@ -126,3 +126,14 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end, "did not come about"
         pause.wait(0.001)
+
+
+def error_of(answer: httpx.Response, status: int) -> str:
+    """The line of an error of that status, which has the id of its request."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    said = answer.json()
+    assert said.keys() == {"error", "request_id"}
+    assert said["request_id"] == answer.headers["x-request-id"]
+    assert "\n" not in said["error"]
+    return str(said["error"])

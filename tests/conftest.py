@@ -1,4 +1,4 @@
-"""Shared by all tests: one torch thread, a private cache, no network, a time limit, one tiny run.
+"""Shared by all tests: one torch thread, a private cache, no network, a time limit, and what many need.
 
 An unmarked test takes a second of processor time at most; what takes two fails, since machines differ by that
 much: mark it slow, or make it smaller.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import hypothesis.strategies
@@ -23,6 +24,11 @@ from facegan.data import DataConfig
 from facegan.networks.dcgan import DCGANConfig
 from facegan.run import Intervals, Run
 from facegan.training.loop import train
+
+if TYPE_CHECKING:
+    from asking import Ask
+
+    from facegan.serve.studio.desk import Desk
 
 MAX_FAST_SECONDS = 2.0
 
@@ -99,3 +105,58 @@ def tiny_run(tiny_run_config: Run, tmp_path_factory: pytest.TempPathFactory) -> 
 def tiny_model(tiny_run: Path) -> models.Model:
     """The model of the tiny run."""
     return models.load(str(tiny_run))
+
+
+@pytest.fixture(scope="session")
+def served_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The files of the models that servers are tested with; not to be changed."""
+    from asking import write_models
+
+    return write_models(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture
+def ask(served_models: tuple[Path, Path]) -> Iterator[Ask]:
+    """Starts servers of both models, which end with the test."""
+    from asking import servers
+
+    with servers(served_models) as start:
+        yield start
+
+
+@pytest.fixture
+def drawn_as_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People are drawn by a stand-in for the renderer."""
+    from drawn_people import draw_as, noise
+
+    draw_as(monkeypatch, noise)
+
+
+@pytest.fixture(scope="session")
+def whole_set(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The zip of a set of people that was left alone, drawn as noise."""
+    from drawn_people import draw_as, drawn, noise
+
+    path = tmp_path_factory.mktemp("people") / "people.zip"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        draw_as(monkeypatch, noise)
+        drawn(path)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def studio_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the StyleGAN2 that the studio is tested with; not to be changed."""
+    from small_studio import write_model
+
+    return write_model(tmp_path_factory.mktemp("studio"))
+
+
+@pytest.fixture
+def desk(studio_model: Path, tiny_run: Path, tmp_path: Path) -> Desk:
+    """The studio's models, that StyleGAN2 and the tiny run's DCGAN, and its gallery."""
+    from facegan.serve.studio.desk import Desk
+    from facegan.serve.studio.gallery import Gallery
+
+    gallery = Gallery(tmp_path / "gallery")
+    return Desk([str(studio_model), str(tiny_run)], gallery=gallery, runs=tmp_path / "runs", device="cpu")

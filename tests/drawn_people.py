@@ -43,14 +43,6 @@ def drawn(out: Path, count: int = COUNT, **options: Any) -> draw.Drawn:
     return draw_people(out, count=count, resolution=16, **{"seed": 7, "workers": 1, **options})
 
 
-def whole_set(place: Path) -> bytes:
-    """The zip of a set that was left alone."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        draw_as(monkeypatch, noise)
-        drawn(place / "people.zip")
-    return (place / "people.zip").read_bytes()
-
-
 def words(out: Path, **options: object) -> list[str]:
     """The command line of this set."""
     given = {"count": COUNT, "resolution": 16, "seed": 7, "workers": 1} | options

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from test_stylegan2 import FILTER, clamped, dense, fir, grouped, lrelu, normalized, reference_conv
+from reference_stylegan2 import FILTER, clamped, dense, fir, grouped, lrelu, normalized, reference_conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from test_stylegan2 import clamped, fir, lrelu, normalized
+from reference_stylegan2 import clamped, fir, lrelu, normalized
 from torch import Tensor
 from torch.nn import functional as F
 

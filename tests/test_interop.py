@@ -19,7 +19,7 @@ from lookalike_nvidia import (
     seeds_z,
 )
 from PIL import Image
-from test_stylegan2 import dense, lrelu, normalized
+from reference_stylegan2 import dense, lrelu, normalized
 from torch import Tensor
 
 from facegan import cli, models

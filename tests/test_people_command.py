@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-import time
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_people import COUNT, EXTRAS, Stub, broken_off, draw_as, drawn, hidden, noise, whole_set, words
+from command_line import one_line
+from drawn_people import COUNT, EXTRAS, Stub, broken_off, draw_as, drawn, hidden, noise, words
 from filelock import FileLock
 from PIL import Image
 
@@ -27,16 +28,7 @@ from facegan.people.person import Person
 from facegan.people.picture_set import growing
 from facegan.randomness import Purpose, numpy_generator
 
-
-@pytest.fixture(autouse=True)
-def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The renderer that draws noise."""
-    draw_as(monkeypatch, noise)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return whole_set(tmp_path_factory.mktemp("whole"))
+pytestmark = pytest.mark.usefixtures("drawn_as_noise")
 
 
 # ---- what is in a set
@@ -60,16 +52,16 @@ def test_a_set_holds_the_people_of_its_seed(tmp_path: Path) -> None:
     assert hidden(tmp_path / "people.zip") == []
 
 
-def test_a_folder_holds_what_a_zip_holds(whole: bytes, tmp_path: Path) -> None:
+def test_a_folder_holds_what_a_zip_holds(whole_set: bytes, tmp_path: Path) -> None:
     drawn(tmp_path / "people")
-    with zipfile.ZipFile(io.BytesIO(whole)) as file:
+    with zipfile.ZipFile(io.BytesIO(whole_set)) as file:
         expected = {name: file.read(name) for name in file.namelist()}
     assert {path.name: path.read_bytes() for path in (tmp_path / "people").iterdir()} == expected
     assert hidden(tmp_path / "people") == []
 
 
 def test_the_command_writes_what_the_python_api_writes(
-    whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole_set: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "people.zip"
     assert cli.run([*words(out), "--json"]) == 0
@@ -85,7 +77,7 @@ def test_the_command_writes_what_the_python_api_writes(
     assert f"{COUNT} of {COUNT} pictures" in captured.err
     assert "pictures/s" in captured.err
     assert "ETA" in captured.err
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
 
 
 @pytest.mark.parametrize("kind", ["people.zip", "people"])
@@ -147,21 +139,21 @@ def test_a_set_of_more_pictures_than_a_plain_zip_can_count_is_readable(tmp_path:
     ids=str,
 )
 def test_a_finished_set_with_other_arguments_is_refused_with_the_difference(
-    options: dict[str, Any], said: str, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: dict[str, Any], said: str, whole_set: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "people.zip"
-    out.write_bytes(whole)
+    out.write_bytes(whole_set)
     assert cli.run(words(out, **options)) == 2
     assert said in capsys.readouterr().err
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
     assert hidden(out) == []
 
 
 def test_a_set_of_another_version_is_refused(
-    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole_set: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken_off(tmp_path / "begun.zip", 2)
-    (tmp_path / "people.zip").write_bytes(whole)
+    (tmp_path / "people.zip").write_bytes(whole_set)
     newer = draw._Job(7, 16, "png", "9.9.9")
     monkeypatch.setattr(draw, "_Job", lambda *_: newer)
     for name in ("begun.zip", "people.zip"):
@@ -169,13 +161,13 @@ def test_a_set_of_another_version_is_refused(
             drawn(tmp_path / name)
 
 
-def test_an_unfinished_set_with_other_arguments_is_refused_and_kept(whole: bytes, tmp_path: Path) -> None:
+def test_an_unfinished_set_with_other_arguments_is_refused_and_kept(whole_set: bytes, tmp_path: Path) -> None:
     out = tmp_path / "people.zip"
     broken_off(out, 2)
     with pytest.raises(UsageError, match=r"begun here with other arguments \(seed: 7 -> 8\); .*\.jsonl"):
         drawn(out, seed=8)
     assert drawn(out).new == 1
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
 
 
 def test_a_finished_folder_is_not_added_to(tmp_path: Path) -> None:
@@ -227,10 +219,7 @@ def test_a_second_process_at_the_same_set_is_refused(tmp_path: Path) -> None:
 def test_wrong_use_is_one_line(
     options: dict[str, Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(words(tmp_path / "people.zip", **options)) == 2
-    captured = capsys.readouterr()
-    assert said in captured.err
-    assert captured.err.count("\n") == 1
+    assert said in one_line(capsys, words(tmp_path / "people.zip", **options))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -272,7 +261,7 @@ def test_the_rasteriser_names_the_extra_in_the_same_words() -> None:
 
 
 def test_a_person_that_cannot_be_drawn_is_named(
-    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole_set: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(person: Person, resolution: int) -> Stub:
         if person == Person.sample(numpy_generator(7, 1, Purpose.PERSON)):
@@ -286,7 +275,7 @@ def test_a_person_that_cannot_be_drawn_is_named(
     assert str(caught.value) == "person 1 of seed 7 cannot be drawn: ZeroDivisionError: no nose"
     draw_as(monkeypatch, noise)
     assert drawn(out).new == 2
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
 
 
 def test_too_little_memory_is_one_line_and_exit_1(
@@ -303,22 +292,24 @@ def test_too_little_memory_is_one_line_and_exit_1(
 # ---- progress
 
 
-def test_a_slow_first_picture_is_explained_once(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_first_picture_is_explained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    explained = threading.Event()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if line == "compiling":
+            explained.set()
+
     monkeypatch.setattr(terminal, "SLOW_START_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "say", say)
     with terminal.pace("pictures", "compiling") as advance:
         advance(0, 3)
-        deadline = time.monotonic() + 10
-        err = ""
-        while "compiling" not in err and time.monotonic() < deadline:
-            err += capfd.readouterr().err
-        advance(1, 3)
-        advance(2, 3)
-        advance(3, 3)
-    err += capfd.readouterr().err
-    assert err.count("compiling") == 1
-    assert "3 of 3 pictures" in err
+        assert explained.wait(10)
+        for done in (1, 2, 3):
+            advance(done, 3)
+    assert lines.count("compiling") == 1
+    assert lines[-1].startswith("3 of 3 pictures")
 
 
 def test_the_rate_is_that_of_new_pictures_after_the_first(

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from drawn_people import COUNT, Stub, broken_off, draw_as, drawn, hidden, noise, partials, whole_set, words
+from drawn_people import COUNT, Stub, broken_off, draw_as, drawn, hidden, noise, partials, words
 from faulty_disk import FaultyDisk, Killed, full, read_only
 
 from facegan import cli
@@ -19,29 +19,17 @@ from facegan.config import UsageError
 from facegan.people.person import Person
 
 FAULTS: dict[str, Callable[[], OSError]] = {"full": full, "read-only": read_only}
+pytestmark = pytest.mark.usefixtures("drawn_as_noise")
 
 
-@pytest.fixture(autouse=True)
-def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The renderer that draws noise."""
-    draw_as(monkeypatch, noise)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return whole_set(tmp_path_factory.mktemp("whole"))
-
-
-def test_a_stopped_set_goes_on_where_it_was(
-    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_set_goes_on_where_it_was(whole_set: bytes, tmp_path: Path) -> None:
     out = tmp_path / "people.zip"
     first = broken_off(out, 2)
     assert (first.pictures, first.new, first.finished) == (2, 2, False)
     assert not out.exists()
     again = drawn(out)
     assert (again.pictures, again.new, again.finished) == (3, 1, True)
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
     assert hidden(out) == []
 
 
@@ -63,7 +51,7 @@ def test_a_stop_by_the_user_says_how_to_go_on(
 
 @pytest.mark.parametrize("which", [0, 1], ids=["pictures", "labels"])
 @pytest.mark.parametrize("damage", ["cut", "changed byte", "deleted", "emptied"])
-def test_what_is_damaged_is_drawn_again(which: int, damage: str, whole: bytes, tmp_path: Path) -> None:
+def test_what_is_damaged_is_drawn_again(which: int, damage: str, whole_set: bytes, tmp_path: Path) -> None:
     out = tmp_path / "people.zip"
     broken_off(out, 2)
     path = partials(out)[which]
@@ -79,10 +67,10 @@ def test_what_is_damaged_is_drawn_again(which: int, damage: str, whole: bytes, t
         path.write_bytes(b"")
     result = drawn(out)
     assert result.new == (2 if damage in ("cut", "changed byte") else 3)
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
 
 
-def test_any_changed_byte_of_an_unfinished_set_is_found(whole: bytes, tmp_path: Path) -> None:
+def test_any_changed_byte_of_an_unfinished_set_is_found(whole_set: bytes, tmp_path: Path) -> None:
     """Forty places in each of both files."""
     out = tmp_path / "people.zip"
     broken_off(out, 2)
@@ -95,7 +83,7 @@ def test_any_changed_byte_of_an_unfinished_set_is_found(whole: bytes, tmp_path: 
             damaged[place] ^= 0x20
             partials(out)[which].write_bytes(damaged)
             drawn(out)
-            assert out.read_bytes() == whole, f"{which}: {place}"
+            assert out.read_bytes() == whole_set, f"{which}: {place}"
             out.unlink()
 
 
@@ -149,7 +137,7 @@ def test_a_set_killed_at_any_operation_on_the_disk_goes_on_exactly(kind: str, tm
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_disk_that_is_full_or_read_only_is_one_line_and_loses_nothing(
-    fault: str, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fault: str, whole_set: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn(tmp_path / "warm" / "people.zip")
     with Disk() as disk:
@@ -167,11 +155,11 @@ def test_a_disk_that_is_full_or_read_only_is_one_line_and_loses_nothing(
         assert "the same command goes on" in said[0]
         assert ".partial" not in said[0]
         drawn(out)
-        assert out.read_bytes() == whole, f"failed at {at}: {disk.operations[-1]}"
+        assert out.read_bytes() == whole_set, f"failed at {at}: {disk.operations[-1]}"
 
 
 def test_a_full_disk_is_one_line_and_exit_1(
-    whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole_set: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "people.zip"
     with Disk(12, full()):
@@ -179,44 +167,46 @@ def test_a_full_disk_is_one_line_and_exit_1(
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith(f"facegan: {out}: No space left on device; what is drawn is kept")
     assert drawn(out).new < COUNT
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
 
 
 def test_a_finished_set_is_left_alone(
-    whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    whole_set: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "people.zip"
-    out.write_bytes(whole)
+    out.write_bytes(whole_set)
     draw_as(monkeypatch, lambda *_: pytest.fail("drew"))
     assert cli.run([*words(out), "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["pictures_per_second"] == 0
     assert f"{out}: all 3 pictures are there already" in captured.err
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
 
 
-def test_a_finished_zip_grows(whole: bytes, tmp_path: Path) -> None:
+def test_a_finished_zip_grows(whole_set: bytes, tmp_path: Path) -> None:
     drawn(tmp_path / "five.zip", 5)
     out = tmp_path / "people.zip"
-    out.write_bytes(whole)
+    out.write_bytes(whole_set)
     assert drawn(out, 5).new == 2
     assert out.read_bytes() == (tmp_path / "five.zip").read_bytes()
 
 
-def test_a_growing_that_was_stopped_leaves_the_finished_zip_and_goes_on(whole: bytes, tmp_path: Path) -> None:
+def test_a_growing_that_was_stopped_leaves_the_finished_zip_and_goes_on(
+    whole_set: bytes, tmp_path: Path
+) -> None:
     drawn(tmp_path / "five.zip", 5)
     out = tmp_path / "people.zip"
-    out.write_bytes(whole)
+    out.write_bytes(whole_set)
     assert not broken_off(out, 4, 5).finished
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
     assert drawn(out).new == 0  # the smaller one is still complete, and its growing is not lost
     assert drawn(out, 5).new == 1
     assert out.read_bytes() == (tmp_path / "five.zip").read_bytes()
 
 
-def test_a_damaged_zip_is_not_added_to(whole: bytes, tmp_path: Path) -> None:
+def test_a_damaged_zip_is_not_added_to(whole_set: bytes, tmp_path: Path) -> None:
     out = tmp_path / "people.zip"
-    damaged = bytearray(whole)
+    damaged = bytearray(whole_set)
     damaged[200] ^= 1
     out.write_bytes(damaged)
     with pytest.raises(UsageError, match=r"cannot be added to \(its 000000\.png is damaged\)"):
@@ -224,8 +214,8 @@ def test_a_damaged_zip_is_not_added_to(whole: bytes, tmp_path: Path) -> None:
     assert out.read_bytes() == damaged
 
 
-def test_an_unfinished_set_may_become_smaller_or_larger(whole: bytes, tmp_path: Path) -> None:
+def test_an_unfinished_set_may_become_smaller_or_larger(whole_set: bytes, tmp_path: Path) -> None:
     out = tmp_path / "people.zip"
     broken_off(out, 4, 5)
     assert drawn(out).new == 0
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_people import draw_as, drawn, noise, partials, whole_set, words
+from drawn_people import draw_as, drawn, noise, partials, words
 
 from facegan.people.draw import draw_people
 
@@ -22,11 +22,6 @@ def _stand_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """The renderer that draws noise."""
     if "really" not in request.node.name:
         draw_as(monkeypatch, noise)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return whole_set(tmp_path_factory.mktemp("whole"))
 
 
 STUB = """
@@ -68,7 +63,7 @@ def test_the_set_does_not_depend_on_the_number_of_workers(
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_ends_the_command_with_a_line(whole: bytes, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_ends_the_command_with_a_line(whole_set: bytes, tmp_path: Path) -> None:
     out = tmp_path / "people.zip"
     env = environment(tmp_path / "stub", "os.kill(os.getpid(), signal.SIGKILL)")
     result = subprocess.run(
@@ -78,7 +73,7 @@ def test_a_worker_that_is_killed_ends_the_command_with_a_line(whole: bytes, tmp_
     assert "facegan: " in result.stderr.splitlines()[-1]
     assert "a worker process died" in result.stderr.splitlines()[-1]
     drawn(out)
-    assert out.read_bytes() == whole
+    assert out.read_bytes() == whole_set
 
 
 @pytest.mark.slow

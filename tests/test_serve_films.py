@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import av
 import httpx
 import numpy as np
 import pytest
-from asking import SECONDS, Ask, Asking, Held, servers, until, write_models
+from asking import SECONDS, Ask, Asking, Held, until
 from PIL import Image
 
 from facegan import models
@@ -24,17 +23,6 @@ from facegan.serve.served import SharedSampler
 from facegan.synthesis import Sampler
 
 SHORT = {"seeds": "0-1", "seconds_per_key": 0.2, "fps": 10, "scale": 2}  # 4 frames of 32 px
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return write_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def ask(paths: tuple[Path, Path]) -> Iterator[Ask]:
-    with servers(paths) as start:
-        yield start
 
 
 def ended(server: Asking, answer: httpx.Response) -> dict[str, Any]:
@@ -70,7 +58,7 @@ def test_a_film_is_made_and_fetched_and_says_that_it_is_synthetic(
 
 
 def test_a_film_is_the_one_that_the_library_writes(
-    ask: Ask, paths: tuple[Path, Path], tmp_path: Path
+    ask: Ask, served_models: tuple[Path, Path], tmp_path: Path
 ) -> None:
     body = SHORT | {
         "format": "gif",
@@ -83,7 +71,7 @@ def test_a_film_is_the_one_that_the_library_writes(
     server = ask()
     made = server.get(ended(server, server.post("/v1/animate", body))["film"]).content
     expected = tmp_path / "expected.gif"
-    sampler = Sampler(models.load(str(paths[0])), device="cpu")
+    sampler = Sampler(models.load(str(served_models[0])), device="cpu")
     motion = Motion(2, "w", "none", False)
     write_walks(expected, sampler, [0, 1], motion, fps=10, scale=2, psi=0.9, noise="drift")
     (tmp_path / "made.gif").write_bytes(made)

@@ -353,6 +353,66 @@ def test_wrong_input_is_a_line_and_never_a_traceback(browser: Any, address: str,
         assert page.locator("#faces .tile").count() == 9  # they are still there
 
 
+def test_numbers_beyond_a_slider_s_ends_are_its_ends(browser: Any, address: str) -> None:
+    with opened(browser, address) as page:
+        show(page, "Edit")
+        page.locator("#after img").wait_for()
+        box = page.locator("#editing input[type=number]").first
+        for text, said in (("99", "+4"), ("-7", "-4")):
+            box.fill(text)
+            page.locator("#after small", has_text=said).wait_for()
+        box.blur()
+        page.wait_for_function("document.querySelector('#editing input[type=number]').value === '-4'")
+        page.locator("#after small", has_text="-4").wait_for()
+        box.fill("")
+        page.locator("#after small", has_not_text="-4").wait_for()
+        show(page, "Create")
+        page.locator("#variety input[type=number]").fill("7")
+        page.wait_for_function("document.querySelector('#large small').innerText.includes('variety 1.2')")
+        show(page, "Mix")
+        page.locator("#mixture .tile").first.wait_for()
+        page.get_by_label("number input for Variety").locator("visible=true").fill("7")
+        page.wait_for_function("document.querySelector('#mixed small').innerText.includes('variety 1.2')")
+        show(page, "Train")
+        page.locator("#sample img[alt*='400']").wait_for()
+        page.get_by_label("number input for Sample grid").fill("99")
+        page.wait_for_timeout(4_000)  # the tab's clock asks with it, too
+        page.locator("#sample img[alt*='400']").wait_for()
+
+
+def test_another_model_shows_the_last_good_seeds_where_those_in_the_box_are_refused(
+    browser: Any, address: str
+) -> None:
+    with opened(browser, address) as page:
+        seeds = page.get_by_role("textbox", name="Seeds", exact=True)
+        for text in ("3,5", "0-64"):
+            seeds.fill(text)
+            seeds.press("Enter")
+            page.wait_for_function("document.querySelectorAll('#faces .tile').length === 2")
+        warned(page, "at most 64")
+        page.get_by_label("Model").click()
+        page.get_by_role("option", name="dcgan-64").click()
+        page.locator("#large small", has_text="dcgan-64").wait_for()
+        assert seeds.input_value() == "3,5"
+        assert page.locator("#faces .tile").count() == 2
+
+
+def test_another_model_mixes_the_first_seeds_where_those_in_a_box_are_refused(
+    browser: Any, address: str
+) -> None:
+    with opened(browser, address) as page:
+        show(page, "Mix")
+        page.locator("#mixture .tile").nth(28).wait_for()
+        rows = page.get_by_role("textbox", name="Rows: seeds")
+        rows.fill("0-64")
+        rows.press("Enter")
+        warned(page, "at most")
+        page.get_by_label("Model").click()
+        page.get_by_role("option", name="stylegan-64", exact=True).click()
+        page.locator("#mixed small", has_text="stylegan-64,").wait_for()
+        assert rows.input_value() == "0-3"
+
+
 def test_a_model_without_styles_says_so_and_offers_another(browser: Any, address: str) -> None:
     with opened(browser, address) as page:
         page.get_by_label("Model").click()
