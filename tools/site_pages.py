@@ -1,16 +1,18 @@
-"""Pages of the site (mkdocs.yml) that are files elsewhere: README, the models' cards ...; formulas."""
+"""Pages of the site (mkdocs.yml) that are files elsewhere: README, cards ...; words of links, formulas."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from posixpath import dirname, join, normpath
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {"README.md": "readme.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 CARDS = "facegan/zoo"
 NOTEBOOK = "examples/face_generation.ipynb"
 
@@ -25,11 +27,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: object, config: MkDocsConfig, files: Files) -> str:
-    """Links from docs/ to files elsewhere as links between pages, LaTeX as MathML."""
-    for file, page_or_file in ((f"{CARDS}/", "zoo/"), (NOTEBOOK, Path(NOTEBOOK).name)):
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links from docs/ to files elsewhere as links between pages, with the pages' names; LaTeX as MathML."""
+    elsewhere = ((f"{CARDS}/", "zoo/"), (NOTEBOOK, Path(NOTEBOOK).name), ("README.md", PAGES["README.md"]))
+    for file, page_or_file in elsewhere:
         markdown = markdown.replace(f"](../{file}", f"]({page_or_file}")
-    return re.sub(r"^\$\$ (.+) \$\$$", formula, markdown, flags=re.MULTILINE)
+    markdown = re.sub(r"^\$\$ (.+) \$\$$", formula, markdown, flags=re.MULTILINE)
+
+    def named(link: re.Match[str]) -> str:
+        target = files.get_file_from_path(normpath(join(dirname(page.file.src_uri), link[1])))
+        return f"[{target.page.title}]({link[1]}{link[2] or ''})" if target and target.page else link[0]
+
+    return re.sub(r"\[[\w./-]+\.md\]\(([^)#\s]+\.md)(#[^)]*)?\)", named, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Words of code stay in one line: browsers would break `--option` behind its hyphens."""
+
+    def whole(code: re.Match[str]) -> str:
+        return re.sub(r"(?<!\S)\S{1,32}(?!\S)", r'<span class="word">\g<0></span>', code[0])
+
+    return re.sub(r"(?<=<code>)(?<!</span><code>)[^<\n]+(?=</code>)", whole, html)
 
 
 def formula(latex: re.Match[str]) -> str:
