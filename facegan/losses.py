@@ -54,7 +54,10 @@ class MicroBatch(Protocol):
         """Numbers in [0, 1), one a sample [N]; the same ones at every call."""
 
     def path(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """w [n, L, W] of `count` fresh latents, their images [n, C, H, W], and normal noise like those."""
+        """w [n, L, W] of `count` fresh latents, their images [n, C, H, W], and normal noise like those.
+
+        L: the layers that the images are made of; while a network grows, those that are there.
+        """
 
     def recall(self, name: str) -> Tensor:
         """A number that the loss keeps from step to step, 0 at first."""

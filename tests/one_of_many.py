@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +74,6 @@ if __name__ == "__main__":
         run_jobs(Path(sys.argv[2]))
     else:
         if sys.argv[1] in ("stuck", "alone"):
-            joining.joined = partial(joining.joined, patience_seconds=12.0 if sys.argv[1] == "stuck" else 6.0)
+            joining.PATIENCE_SECONDS = 12.0 if sys.argv[1] == "stuck" else 6.0
         stretch.train_step = failing(sys.argv[1])  # type: ignore[attr-defined]
         sys.exit(cli.run(sys.argv[2:]))

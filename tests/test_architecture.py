@@ -16,8 +16,8 @@ REPOSITORY = ROOT.parent
 
 # The order in which data flows: a module imports from its own rank or a lower one, and never in a circle.
 RANKS = {
-    "card": 0, "config": 0, "download": 0, "files": 0, "known": 0, "tensor_file": 0, "images": 0, "labels": 0,
-    "layers": 0, "people": 0, "randomness": 0, "video": 0,
+    "card": 0, "config": 0, "cores": 0, "download": 0, "files": 0, "known": 0, "tensor_file": 0, "images": 0,
+    "labels": 0, "layers": 0, "people": 0, "randomness": 0, "video": 0,
     "augment": 1, "growth": 1, "networks": 1, "losses": 1, "data": 1, "perception": 1,
     "checkpoint": 2, "hub": 2, "models": 2, "presets": 2, "run": 2,
     "graphs": 3, "runtime": 3, "runtimes": 3, "synthesis": 3,

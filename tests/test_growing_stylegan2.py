@@ -16,12 +16,13 @@ from facegan import models
 from facegan.config import UsageError
 from facegan.data import DataConfig, open_dataset
 from facegan.growth import Growth
-from facegan.losses import StyleGAN2Loss
+from facegan.losses import StyleGAN2Loss, path_lengths
 from facegan.networks.base import Stage
 from facegan.networks.ops import downsample, upsample
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 from facegan.run import Adam, Intervals, Run
 from facegan.synthesis import Sampler
+from facegan.training.batch import TrainingBatch
 from facegan.training.growing import model_at, reals_at, so_far
 from facegan.training.loop import train
 from facegan.training.state import new_state
@@ -96,6 +97,19 @@ def test_a_fade_mixes_d_s_maps_of_the_image_and_of_half_of_it(kind: str) -> None
     mixed = alpha * high + (1 - alpha) * b8.fromrgb(downsample(image))
     x, _ = b8(mixed, None)
     torch.testing.assert_close(discriminator(image, stage=Stage(16, alpha)), discriminator.b4(x, None, None))
+
+
+def test_path_lengths_of_a_stage_are_those_of_the_network_so_far(run: Run) -> None:
+    """Not also of layers that are not there yet, whose gradient is 0: they would make the mean smaller."""
+    state, dataset = new_state(run), open_dataset(run.data, resolution=32)
+    state.stage = Stage(8)
+    w, image, noise = TrainingBatch(state, run, dataset, 0).path(3)
+    found = path_lengths(w, image, noise)
+    small, _ = model_at(state.generator, run.model, Stage(8))
+    w = w.detach().requires_grad_()
+    assert w.shape[1] == small.num_ws == 4
+    maps = [torch.zeros(3, *shape) for shape in small.noise_shapes()]  # its strength is 0 at the start
+    torch.testing.assert_close(found, path_lengths(w, small.synthesis(w, maps), noise))
 
 
 def test_reals_fade_in_with_the_filter_of_the_network() -> None:
@@ -181,4 +195,5 @@ def test_a_run_that_grew_gives_a_model_and_the_start_of_another(run: Run, tmp_pa
     assert Sampler(models.load(str(tmp_path / "run"))).sample([1]).shape == (1, 32, 32, 3)
     plain = replace(run, model=replace(MODEL, grows=False), growth=None)
     for name in ("run", "run/model.safetensors"):
-        assert transfer(weights_of(str(tmp_path / name)), new_state(plain)).fresh == []
+        weights = weights_of(str(tmp_path / name))
+        assert transfer(weights, new_state(plain), plain.model).fresh == []

@@ -178,8 +178,22 @@ def test_pictures_without_a_label_are_a_warning(labelled: Path, tiny_run_config:
     said: list[str] = []
     labelled_run(run, open_dataset(run.data, resolution=8), said.append)
     assert said == [
-        f"4 of 24 pictures have no label {name}: it is left open for them" for name in ("hat", "age")
+        "labels of data: 20.png: has no labels (the first of 4 problems)",
+        *(f"4 of 24 pictures have no label {name}: it is left open for them" for name in ("hat", "age")),
     ]
+
+
+def test_what_is_wrong_with_label_files_is_said_where_they_are_used(
+    labelled: Path, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(labelled, tmp_path / "data")
+    with open(folder / "metadata.jsonl", "a") as file:
+        file.write('\nrubbish\n{"file_name": "x.png", "hat": "cap"}\n')
+    said: list[str] = []
+    for labels in (LABELS, ()):
+        run = run_of(folder, tiny_run_config, "dcgan", 3, (4, 4), labels, NoAugment())
+        labelled_run(run, open_dataset(run.data, resolution=8), said.append)
+    assert said == ["labels of data: metadata.jsonl, line 25: not JSON (the first of 2 problems)"]
 
 
 def test_a_dcgan_s_norms_are_measured_with_labels(

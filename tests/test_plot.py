@@ -34,6 +34,15 @@ def test_a_constant_term_is_a_horizontal_line_at_its_value(tmp_path: Path) -> No
         assert rows_of(tmp_path / "p.png", COLOURS[1], column).mean() == pytest.approx(expected, abs=2)
 
 
+def test_a_negative_term_lies_below_the_line_of_zero(tmp_path: Path) -> None:
+    """As WGAN-GP's and the hinge loss's do."""
+    log = [line(images_seen, D=-2.0, G=2.0) for images_seen in (0, 1000)]
+    plot_losses(log, tmp_path / "p.png")
+    # the axis goes from -2 to 2
+    assert rows_of(tmp_path / "p.png", COLOURS[0], 500).mean() == pytest.approx(SIZE[1] - MARGIN[3], abs=2)
+    assert rows_of(tmp_path / "p.png", COLOURS[1], 500).mean() == pytest.approx(MARGIN[1], abs=2)
+
+
 def test_a_rising_term_rises(tmp_path: Path) -> None:
     plot_losses([line(0, D=0.0), line(1000, D=1.0)], tmp_path / "p.png")
     rows = [rows_of(tmp_path / "p.png", COLOURS[0], column).mean() for column in (100, 500, 900)]

@@ -20,6 +20,7 @@ from browser import chromium, needs_chromium
 from facegan import cli
 from facegan.config import UsageError
 from facegan.images import save
+from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.presets import preset
 from facegan.run import Intervals, Run
 from facegan.training.curves import short
@@ -131,6 +132,25 @@ def test_a_damaged_line_is_left_out_and_counted(copied: Path, damage: str) -> No
     assert (record.log, record.events, record.starts) == (whole.log, (), whole.starts)
     assert record.damaged == {"log.jsonl": 1, "events.jsonl": 1, "starts.jsonl": 1}
     assert "log.jsonl: 1" in Reader(page(record)).text
+
+
+def test_a_file_without_a_clock_may_say_anything_of_images_seen(copied: Path) -> None:
+    odd = [{"file_name": "a.png", "reason": "cut off", "images_seen": seen} for seen in ("x", None, 1e99)]
+    written(copied, skipped=odd)
+    record = read_record(copied)
+    assert (len(record.skipped), record.damaged) == (3, {})
+    written(copied, events=[{"images_seen": 10**40, "event": "a", "text": "b"}])
+    assert read_record(copied).damaged == {"events.jsonl": 1}
+
+
+def test_a_line_may_hold_what_only_some_take_for_the_end_of_a_line(fresh: Path) -> None:
+    """U+2028 in JSON is a character like others; to count lines and to read them is one thing."""
+    (fresh / "log.jsonl").write_text(
+        '{"images_seen": 32, "seconds": 1.0, "a\u2028b": 0.5}\n{"images_seen": 64, "seconds": 2.0}\n'
+    )
+    record = read_record(fresh)
+    assert [line["images_seen"] for line in record.log] == [32, 64]
+    assert record.damaged == {}
 
 
 def test_events_and_skipped_pictures_are_told(copied: Path) -> None:
@@ -271,6 +291,30 @@ def test_differences_to_the_nearest_preset_are_the_preset_s_values(fresh: Path) 
     assert "lr 0.001 preset: 0.0002" in text
 
 
+def test_settings_of_the_preset_that_the_run_has_not_are_counted_apart(fresh: Path) -> None:
+    """Those of its growth, where the run does not grow: there is no place to mark them."""
+    run = preset("stylegan2-64-tiny").run
+    assert isinstance(run.model, StyleGAN2Config)
+    run = replace(run, model=replace(run.model, grows=False), growth=None)
+    RunFolder(fresh).write_config(run)
+    html = page(read_record(fresh))
+    assert html.count('<tr class="changed">') == 1
+    assert "its one difference is marked; 5 of its settings are not in this run" in Reader(html).text
+
+
+def test_a_page_to_be_handed_on_says_no_folder_of_its_maker(fresh: Path, tiny_run_config: Run) -> None:
+    own = Path("/home/somebody/secret")
+    run = replace(tiny_run_config, init=str(own / "old.safetensors"))
+    run = replace(run, data=replace(run.data, path=str(own / "faces")))
+    RunFolder(fresh).write_config(run)
+    html = page(read_record(fresh))
+    assert "secret" not in html
+    assert "path faces" in Reader(html).text
+    assert "init old.safetensors" in Reader(html).text
+    RunFolder(fresh).write_config(replace(run, init="hf://owner/name"))
+    assert "init hf://owner/name" in Reader(page(read_record(fresh))).text
+
+
 def test_a_run_unlike_all_presets_has_no_nearest() -> None:
     run = preset("stylegan2-config-f").run
     strange = dict.fromkeys(("r1_gamma", "r2_gamma", "path_length_weight", "path_length_decay"), 0.5)
@@ -337,6 +381,14 @@ def test_a_damaged_config_is_wrong_use(copied: Path) -> None:
 
 # ---- in a browser
 
+LINES_OF_EACH = """
+(all) => all.map((element) => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    return range.getClientRects().length;
+})
+"""
+
 
 @pytest.mark.slow
 @needs_chromium
@@ -362,5 +414,6 @@ def test_a_browser_shows_the_page_and_asks_for_nothing(
         slider.fill("0")
         assert tab.locator(".frame.shown figcaption").text_content() == "48 images"
         assert tab.evaluate("document.documentElement.scrollWidth") == width
+        assert set(tab.locator(".groups th").evaluate_all(LINES_OF_EACH)) == {1}  # no name is broken
     assert said == []
     assert {url for url in requests if not url.startswith("data:")} == {out.as_uri()}

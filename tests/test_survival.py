@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from states import newest
 from torch import Tensor
 from warned import Warned
 
-from facegan import checkpoint
+from facegan import checkpoint, models
 from facegan.config import UsageError
 from facegan.run import Adam, Run
 from facegan.training.loop import train
@@ -148,6 +149,17 @@ def test_a_second_process_in_the_same_folder_is_refused(tiny_run: Path, tiny_run
         train(tiny_run_config, tiny_run, resume=True)
 
 
+def test_one_who_only_looks_whether_a_run_goes_on_is_waited_for(tmp_path: Path) -> None:
+    """The studio takes the lock for a moment, as one of many."""
+    fcntl = pytest.importorskip("fcntl")
+    with open(tmp_path / ".lock", "wb") as looked_at:
+        fcntl.flock(looked_at, fcntl.LOCK_SH)
+        release = threading.Timer(0.1, fcntl.flock, (looked_at, fcntl.LOCK_UN))
+        release.start()
+        with RunFolder(tmp_path).locked():
+            release.join()
+
+
 @pytest.mark.parametrize("kept", [0, 100, -1])
 def test_a_cut_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     kept: int, tiny_run: Path, tiny_run_config: Run, tmp_path: Path
@@ -173,6 +185,21 @@ def test_when_every_checkpoint_is_damaged_the_run_is_refused(
         path.write_bytes(b"")
     with pytest.raises(UsageError, match=r"no checkpoint .* can be read"):
         train(tiny_run_config, out, resume=True)
+
+
+def test_a_resume_without_a_step_writes_the_model_where_it_is_gone_and_else_nothing(
+    tiny_run: Path, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    names = ["model.safetensors", "samples/000000096.jpg", "checkpoints/000000096.pt"]
+    for name in names:
+        os.utime(out / name, (1, 1))
+    train(tiny_run_config, out, resume=True)
+    assert [(out / name).stat().st_mtime for name in names] == [1, 1, 1]
+    (out / "model.safetensors").unlink()
+    train(tiny_run_config, out, resume=True)
+    for name, tensor in models.load(str(tiny_run)).generator.state_dict().items():
+        assert torch.equal(models.load(str(out)).generator.state_dict()[name], tensor)
 
 
 def changed_checkpoint(parts: checkpoint.Parts, change: str, value: Any) -> None:

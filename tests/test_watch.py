@@ -21,10 +21,10 @@ from facegan.config import UsageError
 from facegan.data import DataConfig
 from facegan.losses import Hinge, LeastSquares, Loss, NonSaturating, StyleGAN2Loss, WassersteinGP
 from facegan.run import Measure, Run
+from facegan.training.average import AverageModel
 from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state
-from facegan.training.stretch import Stretch
 from facegan.training.watch import SEVERAL, diversity, right_share, said_at_tick, said_of_diversity
 
 
@@ -119,7 +119,7 @@ def test_a_collapse_is_told_in_a_line_and_an_event(
     tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values, warnings = iter([0.9, 0.1]), Warned()
-    monkeypatch.setattr(Stretch, "_diversity", lambda self: next(values))
+    monkeypatch.setattr(AverageModel, "diversity", lambda self: next(values))
     train(tiny_run_config, tmp_path / "run", reporter=warnings)
     (event,) = events_of(tmp_path / "run")
     assert (event["images_seen"], event["event"]) == (96, "collapse")
@@ -130,13 +130,13 @@ def test_a_run_s_samples_are_compared_with_its_pictures(tiny_run_config: Run, tm
     """An untrained G's faces are nearly grey."""
     found: list[float] = []
 
-    class Kept(Stretch):
-        def _diversity(self) -> float:
-            found.append(super()._diversity())
+    class Kept(AverageModel):
+        def diversity(self) -> float:
+            found.append(super().diversity())
             return found[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("facegan.training.loop.Stretch", Kept)
+        patch.setattr("facegan.training.stretch.AverageModel", Kept)
         train(tiny_run_config, tmp_path / "run")
     assert len(found) == 2
     assert all(0 < value < 0.2 for value in found)

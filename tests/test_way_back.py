@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from small_data import noise_pictures
+from small_growing import growing_run
 from states import differing, newest
 from torch import Tensor
 from warned import Warned
@@ -135,6 +136,26 @@ def test_a_run_goes_back_to_its_checkpoint_once_and_on_to_its_end(
     assert (bad["images_seen"], bad["retry"], bad["lr"]) == (64, 0, 2e-4)
     assert "weight of D" in bad["not_finite"]
     assert bad["run"]["seed"] == 0
+
+
+def test_a_growing_run_says_the_learning_rates_of_its_stages(
+    picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.002 at 4 px, where the trouble is, and 0.001 at the end of growing."""
+    run = growing_run(picture_folder)
+    run = replace(run, intervals=replace(run.intervals, checkpoint_images=8), total_images=16)
+    monkeypatch.setattr("facegan.training.stretch.train_step", bad_step(tries=1, at=16))
+    train(run, tmp_path / "run")
+    (event,) = events_of(tmp_path / "run")
+    assert event["images_seen"] == 8
+    assert event["text"].endswith("a learning rate of 0.001")
+    bad = json.loads((tmp_path / "run" / "events" / "000000016.json").read_text())
+    assert bad["lr"] == 0.002
+    monkeypatch.setattr("facegan.training.stretch.train_step", bad_step(tries=2, at=16))
+    with pytest.raises(
+        FloatingPointError, match=r"optimizer\.lr and growth\.lrs \(now 0\.002, of which half"
+    ):
+        train(run, tmp_path / "other")
 
 
 def test_the_second_time_the_run_ends_and_its_checkpoint_is_good(

@@ -1,8 +1,9 @@
 """One micro-batch of a training step: its reals, its fakes, and every random number of it.
 
 All draws are made for the whole batch, as functions of (seed, the batch's first image, purpose), of which a
-micro-batch takes its part: a step in several parts is the step in one. BatchNorm's statistics, the path
-length's mean, and groups of minibatch std larger than a micro-batch alone are of the part.
+micro-batch takes its part: a step in several parts is the step in one. BatchNorm's statistics and the path
+length's mean are of the part, and minibatch std is computed within one micro-batch, in smaller groups where
+the batch's would be larger than that.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from torch import Tensor
 from facegan.data import Dataset
 from facegan.images import to_float
 from facegan.losses import Kind, Player
-from facegan.networks.shape import picture_size
 from facegan.randomness import Purpose, torch_generator
 from facegan.run import Run
 from facegan.training.growing import reals_at
@@ -42,7 +42,7 @@ class TrainingBatch:
     ) -> None:
         self._state, self._first, self._part = state, first, part
         self._seed, self._retry = run.seed, state.retry
-        self._of, self._rows, self._base = run.batch, rows(run, part), run.model.base
+        self._of, self._rows = run.batch, rows(run, part)
         numbers = dataset.stream(first, run.batch, run.seed)[self._rows.numpy()]
         pixels = dataset.pictures(numbers).to(state.device)
         dataset.ahead(first + run.batch, run.batch, run.seed, self._rows)
@@ -87,7 +87,7 @@ class TrainingBatch:
 
     def _mixed(self, w: Tensor) -> Tensor:
         """w [N, L, W], by chance with the last layers' styles of second latents, from a drawn layer on."""
-        layers = self._layers()
+        layers = self._state.generator.layers_at(self._stage)
         if self._mixing <= 0 or layers < 2:
             return w
         random = self._generator(Purpose.CUTOFF, "cpu")  # it decides on shapes
@@ -98,18 +98,11 @@ class TrainingBatch:
         second = self._state.generator.mapping(self._latents(Purpose.MIXING), self._labels["fake"])
         return torch.cat([w[:, :cutoff], second[:, cutoff:]], dim=1)
 
-    def _layers(self) -> int:
-        """How many styles are there at the stage."""
-        whole = self._state.generator.num_ws
-        return whole if self._stage is None else 2 * self._stage.resolution.bit_length() - 4
-
     def _noise_shapes(self) -> list[tuple[int, int, int]]:
         """Of the layers that are there: the first ones, so that later ones change no number."""
-        shapes = self._state.generator.noise_shapes()
-        if self._stage is None:
-            return shapes
-        height, _ = picture_size(self._stage.resolution, self._base)
-        return [shape for shape in shapes if shape[1] <= height]
+        generator = self._state.generator
+        shapes = generator.noise_shapes()
+        return shapes[: len(shapes) - generator.num_ws + generator.layers_at(self._stage)]
 
     def _random(self, purpose: Purpose) -> dict[str, Any]:
         """torch.randn's keywords: this batch's generator for a purpose, and the device."""
@@ -126,7 +119,7 @@ class TrainingBatch:
     def path(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """w [n, L, W] of fresh latents, their images [n, C, H, W], and normal noise like the images.
 
-        With labels, those of the batch's first fakes.
+        L: the layers that are there at the stage. With labels, those of the batch's first fakes.
         """
         generator, random = self._state.generator, self._random(Purpose.PATH)
         parts = self._of // len(self._rows)
@@ -138,8 +131,12 @@ class TrainingBatch:
             return numbers if parts == 1 else numbers[mine].clone()
 
         label = self._all_fake_labels[mine] if generator.label_dim else None
-        w = generator.mapping(drawn(generator.z_dim), label)
-        image = generator.synthesis(w, [drawn(*shape) for shape in self._noise_shapes()], self._stage)
+        w = every = generator.mapping(drawn(generator.z_dim), label)
+        layers = generator.layers_at(self._stage)
+        if layers < generator.num_ws:  # of the others the gradient would be 0
+            w = every[:, :layers]
+            every = torch.cat([w, every[:, layers:]], dim=1)
+        image = generator.synthesis(every, [drawn(*shape) for shape in self._noise_shapes()], self._stage)
         return w, image, drawn(*image.shape[1:])
 
     def recall(self, name: str) -> Tensor:

@@ -92,11 +92,7 @@ def chart_html(chart: Chart) -> str:
     rows = "".join(
         f'<span style="bottom:{100 * place(0, tick)[1]:.2f}%">{short(tick)}</span>' for tick in ticks
     )
-    columns = "".join(
-        f'<span style="left:{100 * x / end:.2f}%">{count(x)}</span>'
-        for x in axis([0.0, end], from_zero=True)[2]
-        if x <= end
-    )
+    columns = "".join(f'<span style="left:{100 * x / end:.2f}%">{count(x)}</span>' for x in image_ticks(end))
     named = [band for band in chart.bands if band.name]
     ends = [*(band.start for band in named[1:]), end][: len(named)]
     names = "".join(
@@ -143,6 +139,11 @@ def axis(values: Sequence[float], *, from_zero: bool) -> tuple[float, float, lis
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= 0.999 * rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return first * step, last * step, [number * step for number in range(first, last + 1)]
+
+
+def image_ticks(end: float) -> list[float]:
+    """The ticks of an axis of images seen, from 0 to its end."""
+    return [x for x in axis([0.0, end], from_zero=True)[2] if x <= end]
 
 
 def log_axis(values: Sequence[float]) -> tuple[float, float, list[float]]:

@@ -11,20 +11,20 @@ import torch
 from torch import distributed
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # torch's stubs hide them
 
-from facegan.config import UsageError, first_line
+from facegan.config import UsageError, first_line, is_whole
+from facegan.cores import usable_cores
 from facegan.runtime import choose_device
 from facegan.training.distributed import Place, ProcessError, Processes, World
 
-PATIENCE_SECONDS = 60.0  # for one that is stuck, or does not come
+PATIENCE_SECONDS = 60.0  # for one that is stuck, or does not come, now and while training
 WRITING_SECONDS = 7200.0  # for the first one, while it writes and measures
 
 
 @contextmanager
-def joined(device: str, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[World]:
+def joined(device: str) -> Iterator[World]:
     """The processes of torchrun's environment, connected and tried out; one where there is no torchrun.
 
     device: of the run; each process of a machine gets the CUDA device of its local rank.
-    patience_seconds: until one that does not answer is given up, now and while training.
 
     Raises:
         UsageError: the environment or the device does not fit several processes.
@@ -45,8 +45,8 @@ def joined(device: str, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[
     if kind == "cuda":
         torch.cuda.set_device(place.local_rank)  # which "cuda" means from now on
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, _cores() // place.neighbours))
-    world = _connected(place, kind, patience_seconds)
+        torch.set_num_threads(max(1, usable_cores() // place.neighbours))
+    world = _connected(place, kind)
     try:
         yield world
         world.wait()  # whoever leaves first is not missed
@@ -71,7 +71,7 @@ def place_of(environment: Mapping[str, str]) -> Place | None:
 
     def number(name: str, least: int, below: int, default: str = "") -> int:
         text = environment.get(name, default)
-        if not (text.isascii() and text.isdecimal() and least <= int(text) < below):
+        if not (is_whole(text) and least <= int(text) < below):
             raise UsageError(
                 f"{name} {text!r}: with WORLD_SIZE set, a number from {least} to {below - 1}; start "
                 "several processes with torchrun, which sets it"
@@ -88,13 +88,9 @@ def place_of(environment: Mapping[str, str]) -> Place | None:
     return Place(rank, size, number("LOCAL_RANK", 0, neighbours), neighbours)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _connected(place: Place, kind: str, seconds: float) -> Processes:
+def _connected(place: Place, kind: str) -> Processes:
     """The processes, once all have come and an all-reduce has worked."""
-    patience = timedelta(seconds=seconds)
+    patience = timedelta(seconds=PATIENCE_SECONDS)
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     of_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # else rank 0 keeps the store
     try:
@@ -108,11 +104,11 @@ def _connected(place: Place, kind: str, seconds: float) -> Processes:
     except RuntimeError as error:
         raise ProcessError(
             f"rank {place.rank} of {place.size}: no answer from {address}:{port} within "
-            f"{seconds:.0f} s ({first_line(error)[:100]}); is rank 0 running there?"
+            f"{PATIENCE_SECONDS:.0f} s ({first_line(error)[:100]}); is rank 0 running there?"
         ) from None
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     world = Processes(place, PrefixStore(f"facegan/{attempt}", store))
-    world.call_roll(seconds)
+    world.call_roll(PATIENCE_SECONDS)
     with world.heard():
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo",

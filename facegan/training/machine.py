@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from facegan import __version__
+from facegan.cores import usable_cores
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -19,7 +18,7 @@ def machine() -> dict[str, Any]:
     """Names and numbers of this machine and of what runs on it, for a line of JSON; no host or user name."""
     facts: dict[str, Any] = {
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
         "facegan": __version__,
@@ -42,8 +41,3 @@ def _processor() -> str:
     except OSError:  # only Linux has it
         pass
     return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from facegan.images import save
+from facegan.training.curves import axis, count, image_ticks, short
 
 SIZE = (960, 480)
 MARGIN = (64, 40, 24, 48)  # left, top, right, bottom
@@ -33,28 +34,22 @@ def plot_losses(log: list[dict[str, Any]], path: Path) -> None:
     names = [name for name in log[-1] if name not in NOT_TERMS]
     xs = [float(line["images_seen"]) for line in log]
     values = [float(line[name]) for line in log for name in names if name in line]
-    top = _round_up(max(values, default=1.0))
+    low, high, ticks = axis(values or [1.0], from_zero=True)
+    end = max(xs[-1], 1.0)
     image = Image.new("RGB", SIZE, "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(14)
     left, upper, right, lower = MARGIN[0], MARGIN[1], SIZE[0] - MARGIN[2], SIZE[1] - MARGIN[3]
 
     def point(x: float, y: float) -> tuple[float, float]:
-        span = max(xs[-1] - xs[0], 1.0)
-        return left + (x - xs[0]) / span * (right - left), lower - y / top * (lower - upper)
+        return left + x / end * (right - left), lower - (y - low) / (high - low) * (lower - upper)
 
-    for part in range(5):
-        value = top * part / 4
-        y = point(xs[0], value)[1]
+    for value in ticks:
+        y = point(0, value)[1]
         draw.line([(left, y), (right, y)], fill="#dddddd")
-        draw.text((left - 8, y), f"{value:g}", fill="#444444", font=font, anchor="rm")
-        x_value = xs[0] + (xs[-1] - xs[0]) * part / 4
-        draw.text(
-            (point(x_value, 0)[0], lower + 8),
-            f"{x_value / 1000:,.0f}k",
-            fill="#444444",
-            font=font,
-            anchor="mt",
-        )
+        draw.text((left - 8, y), short(value), fill="#444444", font=font, anchor="rm")
+    for images_seen in image_ticks(end):
+        x = point(images_seen, low)[0]
+        draw.text((x, lower + 8), count(images_seen), fill="#444444", font=font, anchor="mt")
     draw.text(((left + right) / 2, SIZE[1] - 6), "images seen", fill="#444444", font=font, anchor="mb")
     x_legend = float(left)
     for name, colour in zip(names, COLOURS, strict=False):
@@ -63,13 +58,3 @@ def plot_losses(log: list[dict[str, Any]], path: Path) -> None:
         draw.text((x_legend, 14), name, fill=colour, font=font)
         x_legend += draw.textlength(name, font=font) + 24
     save(path, np.asarray(image))
-
-
-def _round_up(value: float) -> float:
-    """The next number with round quarters: 1, 1.2, 1.6, 2 ... 8 times a power of ten."""
-    scale = 1e-6
-    while True:
-        for step in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 4.8, 6, 8):
-            if step * scale >= value:
-                return step * scale
-        scale *= 10

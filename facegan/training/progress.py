@@ -83,14 +83,22 @@ class ProgressReporter:
         )
         if images_seen >= run.total_images:
             self.console.print(
-                f"the run is finished: it has seen its {run.total_images:,} images; to go on, raise it with "
-                f"--set total_images=N",
+                f"the run is finished: it has seen {images_seen:,} images, and total_images is "
+                f"{run.total_images:,}; to go on, raise it with --set total_images=N",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
             )
         if images_seen == 0 and (warning := by_heart(len(dataset.names), run)):
             self.console.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
+        if images_seen == 0 and dataset.enlarged:
+            some = "1 picture is" if dataset.enlarged == 1 else f"{dataset.enlarged:,} pictures are"
+            which = "is" if dataset.enlarged == 1 else "are"
+            self.console.print(
+                f"note: {some} smaller than {size} in a side, and {which} enlarged",
+                highlight=False,
+                soft_wrap=True,
+            )
         for name, reason in list(dataset.skipped.items())[:5]:
             self.console.print(f"left out {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
         if len(dataset.skipped) > 5:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from facegan.card import Card
-from facegan.config import UsageError, parse_json, to_json
+from facegan.config import UsageError, to_json
 from facegan.models import read_header
 from facegan.presets import PRESETS
 from facegan.run import Run
-from facegan.training.run_folder import RunFolder
+from facegan.training.run_folder import RunFolder, count_lines, json_lines
 
 MOST_CHANGES = 16  # a preset further away than so many settings is no relative
 # what a run finds out when it begins, where its preset says auto or nothing
@@ -74,8 +74,8 @@ def read_record(path: Path) -> Record:
         "metrics.jsonl": tuple(folder.read_metrics()),
     }
     for name, needed in _NEEDED.items():
-        read[name] = tuple(_fitting(_objects(path / name), needed))
-    damaged = {name: _count_lines(path / name) - len(lines) for name, lines in read.items()}
+        read[name] = tuple(line for line in json_lines(path / name) if _fits(line, needed))
+    damaged = {name: count_lines(path / name) - len(lines) for name, lines in read.items()}
     return Record(
         name=path.resolve().name,
         run=run,
@@ -124,33 +124,10 @@ def _flat(data: dict[str, Any], where: str) -> Iterable[tuple[str, Any]]:
             yield where + name, value
 
 
-def _objects(path: Path) -> Iterable[dict[str, Any]]:
-    """The objects of a file with a JSON object a line."""
-    for text in _lines(path):
-        try:
-            value = parse_json(text)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            yield value
-
-
-def _fitting(values: Iterable[dict[str, Any]], needed: dict[str, type]) -> Iterable[dict[str, Any]]:
-    for value in values:
-        fits = all(isinstance(value.get(name), kind) for name, kind in needed.items())
-        if fits and value.get("images_seen", 0) < 1e38:  # as in log.jsonl
-            yield value
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines that are not empty, none where there is no file."""
-    if not path.is_file():
-        return []
-    return [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
-
-
-def _count_lines(path: Path) -> int:
-    return len(_lines(path))
+def _fits(line: dict[str, Any], needed: dict[str, type]) -> bool:
+    """Whether it has what is needed, and its clock, where it needs one, stands as it may in log.jsonl."""
+    has_all = all(isinstance(line.get(name), kind) for name, kind in needed.items())
+    return has_all and ("images_seen" not in needed or line["images_seen"] < 1e38)
 
 
 def _card(path: Path) -> Card | None:

@@ -326,18 +326,24 @@ def _settings(run: Run) -> str:
         groups.setdefault(group if dot else "run", []).append((last if dot else name, value))
     groups = {"run": groups.pop("run")} | groups
     sections = ""
+    marked = 0
     for group, values in groups.items():
         rows = ""
         for name, value in values:
             full = name if group == "run" else f"{group}.{name}"
             preset = f"<small>preset: {escape(_text(theirs[full]))}</small>" if full in theirs else ""
             kind = ' class="changed"' if preset else ""
-            rows += f"<tr{kind}><th>{escape(name)}</th><td>{escape(_text(value))}{preset}</td></tr>"
+            marked += bool(preset)
+            rows += f"<tr{kind}><th>{escape(name)}</th><td>{escape(_setting(full, value))}{preset}</td></tr>"
         sections += f"<section><h3>{escape(group)}</h3><table>{rows}</table></section>"
     about = "<p>No preset is close to this run.</p>"
     if near is not None:
-        differs = f"its {len(theirs)} differences are marked" if theirs else "it does not differ"
-        about = f"<p>The closest preset is <code>{escape(near[0])}</code>; {differs}.</p>"
+        differs = [f"its {marked} differences are marked" if marked > 1 else "its one difference is marked"]
+        differs = differs if marked else []
+        if others := len(theirs) - marked:
+            differs.append(f"{others} of its settings are not in this run")
+        said = "; ".join(differs) or "it does not differ"
+        about = f"<p>The closest preset is <code>{escape(near[0])}</code>; {said}.</p>"
     return f'<h2>Settings</h2><div class="card">{about}<div class="groups">{sections}</div></div>'
 
 
@@ -376,6 +382,12 @@ def _duration(seconds: float) -> str:
 def _precise(value: float) -> str:
     """A value to compare with others of its kind."""
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"
+
+
+def _setting(name: str, value: Any) -> str:
+    """A setting's value; of a path its last part: the others say where its maker keeps things."""
+    is_path = name in ("data.path", "init") and not value.startswith("hf://")
+    return _text(Path(value).name if is_path else value)
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Whoever watches a run: what the loop tells, and to whom nobody listens."""
+"""The interface of a progress display, and a silent one."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ run.json               the whole config
 log.jsonl              one line a log interval: images_seen, seconds, images_per_second, the loss terms
 metrics.jsonl          one line a measurement: images_seen, the distance by its name, its interval, samples
 best.safetensors       the EMA generator of the smallest distance so far, where distances are measured;
-                       after a way back, of those whose model was not lost
+                       after a roll-back, the best of the models still on disk
 samples/*.jpg          grids of the EMA generator at fixed seeds
 losses.png             the loss curves
 checkpoints/*.pt       everything a resume needs
@@ -41,6 +41,24 @@ from facegan.training.machine import machine
 
 KEEP_NEWEST = 2
 LOSSES = "losses.png"
+PATIENCE_SECONDS = 0.5
+
+
+def read_run(path: Path) -> Run:
+    """The config that a file holds, as a run's run.json does; of a run's folder, its own.
+
+    Raises:
+        UsageError: no such file, or it holds no config.
+    """
+    file = path / "run.json" if path.is_dir() else path
+    try:
+        stored = parse_json(file.read_text())
+        # a run from before there was `compile` ran without
+        return from_json(Run, {"compile": "no"} | stored if isinstance(stored, dict) else stored)
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{file}: not usable ({error})") from None
 
 
 class RunFolder:
@@ -66,10 +84,12 @@ class RunFolder:
     def start(self, run: Run, data: dict[str, Any] | None = None, images_seen: int = 0) -> None:
         """Makes the folder and writes run.json; notes when and on what it began or went on.
 
-        data: what is known of the data set.
+        What a crash left half-written goes. data: what is known of the data set.
         """
         self.samples.mkdir(parents=True, exist_ok=True)
         self.checkpoints.mkdir(exist_ok=True)
+        for folder in (self.path, self.checkpoints, self.samples):
+            clear_partial(folder)
         self.write_config(run)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         line = {"images_seen": images_seen, "at": at, "data": data or {}, "machine": machine()}
@@ -95,12 +115,7 @@ class RunFolder:
         """
         if not self.exists():
             raise UsageError(f"{self.path}: no run to resume (it has no run.json)")
-        try:
-            stored = parse_json(self._config_path.read_text())
-            # a run from before there was `compile` ran without
-            return from_json(Run, {"compile": "no"} | stored if isinstance(stored, dict) else stored)
-        except ValueError as error:
-            raise UsageError(f"{self._config_path}: not usable ({error})") from None
+        return read_run(self._config_path)
 
     def require_new(self) -> None:
         """Raises UsageError where a run is already there."""
@@ -151,19 +166,17 @@ class RunFolder:
             )
 
     def resumed(self, run: Run, images_seen: int, data: dict[str, Any] | None = None) -> None:
-        """Takes a resumed run's config; drops what came after its checkpoint, and what a crash left."""
+        """Takes a resumed run's config; drops what came after its checkpoint."""
         self.start(run, data, images_seen)
         self.forget_after(images_seen)
         checkpoint.prune(self.checkpoints, KEEP_NEWEST, run.intervals.keep_checkpoint_images)
-        for folder in (self.path, self.checkpoints, self.samples):
-            clear_partial(folder)
 
     def forget_after(self, images_seen: int) -> None:
         """Drops what was logged and saved after this point of the clock, from which training goes on."""
         for path, lines in (
             (self.log_path, self.read_log()),
             (self.metrics_path, self.read_metrics()),
-            (self.events_path, _read_lines(self.events_path, {"images_seen"})),
+            (self.events_path, _numbers(self.events_path, {"images_seen"})),
         ):
             kept = "".join(json.dumps(line) + "\n" for line in lines if line["images_seen"] <= images_seen)
             if path.exists():
@@ -236,13 +249,15 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keeps other processes from training in this folder; the system ends it when the process dies.
 
+        Who only looks whether somebody trains here, as the studio does, holds the lock for a moment.
+
         Raises:
             UsageError: another process is at it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=PATIENCE_SECONDS)
         except Timeout:
             raise UsageError(f"{self.path}: another process is training in this folder") from None
         try:
@@ -256,7 +271,7 @@ class RunFolder:
 
     def read_log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl; one that was cut off by a crash, or holds no numbers, is left out."""
-        return _read_lines(self.log_path, {"images_seen", "seconds"})
+        return _numbers(self.log_path, {"images_seen", "seconds"})
 
     def append_event(self, images_seen: int, event: str, text: str) -> None:
         """Adds one line to events.jsonl."""
@@ -275,7 +290,7 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, as `read_log`."""
-        return _read_lines(self.metrics_path, {"images_seen"})
+        return _numbers(self.metrics_path, {"images_seen"})
 
     def save_samples(self, pixels: Pixels, images_seen: int, seeds: str) -> Path:
         """Writes a sample grid [H, W, C]."""
@@ -291,18 +306,32 @@ class RunFolder:
         return tuple(sorted((int(path.stem), path) for path in pictures if path.stem.isdecimal()))
 
 
-def _read_lines(path: Path, needed: set[str]) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file with a JSON object a line; what is none is left out."""
+    objects = []
+    for text in _lines(path):
         try:
-            line = parse_json(text)
+            value = parse_json(text)
         except ValueError:
             continue
-        if isinstance(line, dict) and needed <= line.keys() and _all_numbers(line):
-            lines.append(line)
-    return lines
+        if isinstance(value, dict):
+            objects.append(value)
+    return objects
+
+
+def count_lines(path: Path) -> int:
+    """How many lines are not empty; 0 where there is no file."""
+    return len(_lines(path))
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    return [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
+
+
+def _numbers(path: Path, needed: set[str]) -> list[dict[str, Any]]:
+    return [line for line in json_lines(path) if needed <= line.keys() and _all_numbers(line)]
 
 
 def _all_numbers(line: dict[str, Any]) -> bool:

@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -132,7 +131,7 @@ def settled(run: Run) -> Run:
     """
     device = choose_device(run.device)
     precision: Precision = "bf16" if training_dtype(run.precision, device) == torch.bfloat16 else "fp32"
-    path = run.data.path if run.data.path == STARTER else str(Path(run.data.path).resolve())
+    path = run.data.path if run.data.path == STARTER else os.path.realpath(run.data.path)
     device_name = cast(Device, device.type)
     compile_: Compile = run.compile
     if compile_ == "auto":  # on a CPU it costs minutes and gains little

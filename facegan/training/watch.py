@@ -14,6 +14,7 @@ memory, so a resumed run says what an uninterrupted one does.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facegan.augment import Ada
+from facegan.checkpoint import Parts, checkpoints
+from facegan.config import to_json
 from facegan.run import Run
+from facegan.training import growing
+from facegan.training.distributed import World
+from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState
 
 SEVERAL = 5  # ticks
@@ -51,6 +57,56 @@ def trouble(state: TrainState) -> Trouble | None:
     if not bad and first < math.inf:
         bad = ["a gradient"]
     return Trouble(", ".join(bad), int(min(first, state.images_seen))) if bad else None
+
+
+def go_back(
+    found: Trouble,
+    state: TrainState,
+    run: Run,
+    folder: RunFolder,
+    world: World,
+    warn: Callable[[str], None],
+) -> str:
+    """Gives the state the last good checkpoint's parts, another try's random numbers and half the lr.
+
+    Returns what is to be said. The first process notes the batch, and drops what came of it.
+
+    Raises:
+        FloatingPointError: there is no checkpoint, or it is the second time.
+    """
+    lr = growing.run_at(run, state.stage).optimizer.lr * 0.5**state.retry
+    if world.rank == 0:
+        batch = {"images_seen": found.images_seen, "retry": state.retry, "lr": lr, "not_finite": found.what}
+        terms = {name: repr(float(total)) for name, total in state.log_sums.items()}
+        folder.write_bad_batch(batch | {"sums_since_tick": terms, "run": to_json(run)})
+    good = world.first(lambda: bool(checkpoints(folder.checkpoints)))
+    if state.retry or not good:
+        is_second = bool(state.retry)
+        how = "the last checkpoint is good: go on from it with --resume --force and" if good else "start with"
+        names = "optimizer.lr and growth.lrs" if run.growth and run.growth.lrs else "optimizer.lr"
+        raise FloatingPointError(
+            f"{found.what} is not finite after {state.images_seen:,} images"
+            f"{', for the second time' if is_second else ''}; {how} a lower --set {names} (now "
+            f"{lr * 2**state.retry:g}{', of which half was taken' if is_second else ''})"
+        )
+
+    def newest() -> Parts:
+        parts = folder.newest_checkpoint(warn=warn)
+        assert parts is not None
+        return parts
+
+    seen_before = state.images_seen
+    state.memory.clear()
+    state.load_parts(world.first(newest))
+    state.retry, state.bad_at = 1, torch.full_like(state.bad_at, torch.inf)
+    state.stage = growing.stage_remembered(state.memory)
+    if world.rank == 0:
+        folder.abandon_after(state.images_seen)
+    lr = growing.run_at(run, growing.stage_of(run, state.images_seen)).optimizer.lr / 2
+    return (
+        f"not finite after {seen_before:,} images: {found.what}; back to {state.images_seen:,} images, with "
+        f"other random numbers and a learning rate of {lr:g}"
+    )
 
 
 def said_at_tick(state: TrainState, run: Run, terms: dict[str, float]) -> dict[str, str]:

@@ -12,9 +12,10 @@ import numpy as np
 
 from facegan.animation import Film, Motion, frames_per_key, write_walks
 from facegan.config import UsageError
+from facegan.known import DEFAULT_PSI
 from facegan.latents.files import Latents
 from facegan.serve.studio.create import fresh_seeds, of_seeds
-from facegan.serve.studio.desk import DEFAULT_PSI, Desk, Opened
+from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import Face
 from facegan.serve.studio.parts import EACH, JS, QUIET, Common, face_tiles, picked, tiles, told, with_key
 from facegan.synthesis import SEEDS, Start
@@ -37,14 +38,16 @@ def changed(keys: Sequence[Face], act: str, number: int) -> tuple[Face, ...]:
     return tuple(found)
 
 
-def started(keys: Sequence[Face]) -> tuple[Start, list[int], float, str]:
+def started(opened: Opened, keys: Sequence[Face]) -> tuple[Start, list[int], float, str]:
     """What a film of these faces starts from: seeds along arcs in z where all are plain seeds', else w.
 
-    Start, its numbers, psi, and the path of a `Motion`.
+    Start, its numbers, psi, and the path of a `Motion`. A walk in z keeps the labels of its first seed, so
+    that of a model with labels it would not pass the others.
     """
     seeds = [face.seed for face in keys]
     plain = [seed for seed in seeds if seed is not None]
-    if len(plain) == len(seeds) and len({face.psi for face in keys}) == 1:
+    one_psi = len({face.psi for face in keys}) == 1
+    if len(plain) == len(seeds) and one_psi and not opened.sampler.generator.label_dim:
         return SEEDS, plain, keys[0].psi, "z"
     rows = np.stack([face.w for face in keys]).astype(np.float64)
     return Latents("studio", w_rows=rows), list(range(len(keys))), 1.0, "w"
@@ -67,7 +70,7 @@ def write_film(
         raise UsageError(f"the film's faces are of {keys[0].model}, not of {opened.name}")
     if seconds * len(keys) > MAX_SECONDS:
         raise UsageError(f"{seconds * len(keys):g} seconds: the studio films {MAX_SECONDS:g} at most")
-    start, numbers, psi, way = started(keys)
+    start, numbers, psi, way = started(opened, keys)
     fps = FPS[path.suffix]
     motion = Motion(frames_per_key(seconds, fps), way, easing, loop)
     text = "; ".join(face.text for face in keys)

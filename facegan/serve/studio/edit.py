@@ -1,28 +1,42 @@
 """Edit: a face moved along directions of its model, several at once, each by a slider.
 
+face = current(opened, face)                         where its directions were fitted again: unedited
 base = unedited(opened, face)                        its w without what it was edited by
 edited(opened, base, {"smile": 2.0, "pca:0": -1.0})  a new face
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from facegan.config import UsageError
+from facegan.known import DEFAULT_PSI
 from facegan.latents.directions import KINDS, moved
 from facegan.serve.studio.create import FIRST_SEEDS, of_seeds
-from facegan.serve.studio.desk import DEFAULT_PSI, Desk, Opened
+from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import Face
 from facegan.serve.studio.mix import with_styles
-from facegan.serve.studio.parts import AT_ONCE, LARGE_JS, QUIET, Common, follow, large, shown, told
+from facegan.serve.studio.parts import (
+    AT_ONCE,
+    LARGE_JS,
+    QUIET,
+    Common,
+    follow,
+    large,
+    shown,
+    told,
+    within,
+)
 
 MAX_NAMED, COMPONENTS, MAX_STRENGTH = 16, 6, 4.0
 KIND_TITLES = {
     "pca": "Components: along what faces vary most (PCA)",
     "sefa": "Components: what the layers amplify most (SeFa)",
 }
+CHANGED = "Its edits were along directions that have changed since: they stay, and **before** is with them."
 
 
 def slider_names(opened: Opened) -> list[str]:
@@ -45,15 +59,39 @@ def title(name: str) -> str:
     return f"{kind.upper()} {int(number) + 1}" if colon else name.replace("_", " ").capitalize()
 
 
+def mark(opened: Opened, names: Iterable[str]) -> str:
+    """A fingerprint of those directions that are of a file, "" for none: components are the weights' own."""
+    given = opened.directions.given
+    found = [given[name] for name in names if name in given]
+    digest = hashlib.sha256()
+    for each in found:
+        digest.update(f"{each.name} {each.deviation} {each.layers}".encode())
+        digest.update(each.vector.astype("<f4").tobytes())
+    return digest.hexdigest()[:32] if found else ""
+
+
+def current(opened: Opened, face: Face) -> Face:
+    """The face; one that was edited along directions that are others now is a face without edits.
+
+    To take them back along today's directions would show a face that never was as the one before.
+    """
+    if not face.directions or face.directions == mark(opened, [name for name, _ in face.edits]):
+        return face
+    text = f"{face.text} with {face.provenance('').edit} of earlier directions"
+    return replace(face, text=text, edits=(), directions="")
+
+
 def unedited(opened: Opened, face: Face) -> Face:
     """The face without its edits.
 
     Raises:
         UsageError: it was moved along a direction that the model has no more.
     """
+    if not face.edits:
+        return face
     back = [(opened.directions.named(name), -strength) for name, strength in face.edits]
     w = moved(opened.tensor([face]), back)[0].cpu().numpy()
-    return replace(face, w=w, edits=())
+    return replace(face, w=w, edits=(), directions="")
 
 
 def edited(opened: Opened, base: Face, strengths: Mapping[str, float]) -> Face:
@@ -67,7 +105,8 @@ def edited(opened: Opened, base: Face, strengths: Mapping[str, float]) -> Face:
         return base
     along = [(opened.directions.named(name), strength) for name, strength in asked]
     w = moved(opened.tensor([base]), along)[0].cpu().numpy()
-    return replace(base, w=w, edits=tuple(asked), seed=None)
+    names = [name for name, _ in asked]
+    return replace(base, w=w, edits=tuple(asked), seed=None, directions=mark(opened, names))
 
 
 def before_html(opened: Opened, base: Face) -> str:
@@ -128,15 +167,18 @@ def build(desk: Desk, common: Common) -> None:
             return [gr.update(visible=False), said, offer, *[gr.skip()] * (4 + len(sliders))]
         if face.model != model:
             face = of_seeds(opened, FIRST_SEEDS).faces(DEFAULT_PSI)[0]
+        kept, face = face, current(opened, face)
         own, at = unedited(opened, face), dict(face.edits)
+        told_so = gr.update(value=CHANGED, visible=face is not kept)
         moves = [gr.update(label=title(name), value=at.get(name, 0), visible=bool(name)) for name in names]
         pictures = [before_html(opened, own), large(opened, face)]
         hidden = gr.update(visible=False)
-        return [gr.update(visible=True), hidden, hidden, own, face, *pictures, *moves]
+        return [gr.update(visible=True), told_so, hidden, own, face, *pictures, *moves]
 
     def move(own: Face, *values: float) -> tuple[Any, ...]:
         opened = desk.open(own.model)
-        face = edited(opened, own, dict(zip(slider_names(opened), values, strict=True)))
+        strengths = [within(value, -MAX_STRENGTH, MAX_STRENGTH) for value in values]
+        face = edited(opened, own, dict(zip(slider_names(opened), strengths, strict=True)))
         return large(opened, face), face
 
     def put_back(own: Face) -> list[Any]:

@@ -4,8 +4,9 @@
     to_png(face, ...)           PNG with provenance and, in the text chunk "facegan-latent", the w
     from_png(data) -> Saved     what such a PNG says; pixels are not looked at
 
-The chunk is one line of JSON: format, model, fingerprint of its weights, seeds, seed, psi, edits, shape, w,
-which is base64 of little-endian float32 [num_ws, w_dim], as the picture was made of it: truncated and edited.
+The chunk is one line of JSON: format, model, fingerprint of its weights, seeds, seed, psi, edits, fingerprint
+of the file's directions among them ("directions", where there are any), shape, w, which is base64 of
+little-endian float32 [num_ws, w_dim], as the picture was made of it: truncated and edited.
 Files are not trusted: chunks are walked by their lengths and checksums, nothing is unpacked.
 """
 
@@ -25,11 +26,11 @@ import numpy.typing as npt
 
 from facegan.config import UsageError, from_json, parse_json
 from facegan.images import Pixels, Provenance, encode
+from facegan.latents.files import MAX_VALUE
 from facegan.synthesis import MAX_SEED
 
 CHUNK, FORMAT = b"facegan-latent", 1
 MAX_PNG_BYTES, MAX_CHUNK_BYTES = 8 * 2**20, 2**20
-MAX_VALUE = 1e6  # of a number in w, as for files of latents
 MAX_TEXT, MAX_EDITS = 500, 100
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(_SIGNATURE) + 25  # the chunk IHDR always comes first, and has 13 bytes
@@ -47,6 +48,7 @@ class Face:
     psi: float
     seed: int | None = None  # where it is that seed's, as it is
     edits: tuple[tuple[str, float], ...] = ()  # directions and strengths, which w holds already
+    directions: str = ""  # a fingerprint of those of a file, as they were then; "": none, or not known
 
     def provenance(self, model_name: str) -> Provenance:
         """What its picture says."""
@@ -88,6 +90,7 @@ class Saved:
     shape: tuple[int, ...]
     seed: int | None = None
     edits: tuple[_Strength, ...] = field(default=())
+    directions: str = ""
     format: int = FORMAT
 
     def face(self, name: str, num_ws: int, w_dim: int) -> Face:
@@ -109,7 +112,7 @@ class Saved:
         if not (np.abs(w) <= MAX_VALUE).all():  # not so for NaN either
             raise UsageError(f"not all numbers of its w are in {-MAX_VALUE:g} .. {MAX_VALUE:g}")
         edits = tuple((edit.name, edit.strength) for edit in self.edits)
-        return Face(name, w, self.seeds, self.psi, self.seed, edits)
+        return Face(name, w, self.seeds, self.psi, self.seed, edits, self.directions)
 
 
 # ---- writing
@@ -128,6 +131,8 @@ def to_png(face: Face, pixels: Pixels, model_name: str, fingerprint: str) -> byt
         "shape": list(face.w.shape),
         "w": base64.b64encode(face.w.astype("<f4").tobytes()).decode(),
     }
+    if face.directions:
+        said["directions"] = face.directions
     png = encode(pixels, "PNG", face.provenance(model_name))
     return png[:_HEADER_END] + _chunk(json.dumps(said).encode()) + png[_HEADER_END:]
 
@@ -183,7 +188,8 @@ def _latent_text(data: bytes) -> bytes:
 
 
 def _checked(saved: Saved) -> Saved:
-    words = [saved.model, saved.fingerprint, saved.seeds, *(edit.name for edit in saved.edits)]
+    words = [saved.model, saved.fingerprint, saved.directions, saved.seeds]
+    words += [edit.name for edit in saved.edits]
     if saved.format != FORMAT:
         raise UsageError(f"format {saved.format}; this version reads {FORMAT}")
     if any(len(word) > MAX_TEXT or not word.isprintable() for word in words):
