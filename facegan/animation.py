@@ -30,6 +30,8 @@ from torch import Tensor
 from facegan.config import UsageError, choose
 from facegan.files import require_writable_file
 from facegan.images import Pixels, Provenance, grid
+from facegan.known import DEFAULT_PSI
+from facegan.layers import layers_text
 from facegan.randomness import Purpose, torch_generator
 from facegan.synthesis import SEEDS, Sampler, Start, latent
 from facegan.video import check_film, write_film
@@ -37,7 +39,6 @@ from facegan.video import check_film, write_film
 PATHS, EASINGS, NOISES = ("z", "w"), ("smooth", "none"), ("const", "drift", "none")
 MAX_KEYS, MAX_WALKS, MAX_SCALE = 1000, 100, 32  # keys and walks are held in memory
 MAX_FRAMES_PER_KEY = 100_000
-DEFAULT_PSI = 0.7
 WATCHABLE = 256  # pixels of a film's short side, to which it is enlarged unless told
 
 Array = npt.NDArray[np.float64]
@@ -378,7 +379,7 @@ def write_walks(
 
     text = start.text(keys_text or ",".join(map(str, keys)))
     if held is not None:
-        text += f" with layers {','.join(map(str, held.layers))} of {held.seed}"
+        text += f" with layers {layers_text(held.layers)} of {held.seed}"
     provenance = Provenance(sampler.model.name, text, psi, label=label)
     written = write_film(path, frames(), fps=fps, description=provenance.as_text(), loop=motion.loop)
     return Film(path, written, written / fps)

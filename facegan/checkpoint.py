@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 import torch
 
-from facegan.config import UsageError, first_line
+from facegan.config import UsageError, first_line, is_whole
 from facegan.files import write_atomically
 
 FORMAT = 1
@@ -105,7 +105,7 @@ def checkpoint_path(folder: Path, images_seen: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The finished checkpoints of a folder, oldest first."""
-    found = (path for path in folder.glob("*.pt") if path.stem.isascii() and path.stem.isdecimal())
+    found = (path for path in folder.glob("*.pt") if is_whole(path.stem))
     return sorted(found, key=lambda path: int(path.stem))
 
 

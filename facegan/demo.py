@@ -12,7 +12,7 @@ from facegan.animation import Motion, write_walks
 from facegan.data import DataConfig
 from facegan.files import require_writable
 from facegan.images import Provenance, grid, save
-from facegan.known import DEFAULT_MODEL
+from facegan.known import DEFAULT_MODEL, DEFAULT_PSI
 from facegan.networks.dcgan import DCGANConfig
 from facegan.presets import preset
 from facegan.run import Intervals, Run
@@ -23,7 +23,6 @@ from facegan.training.run_folder import RunFolder
 
 T = TypeVar("T")
 
-PSI = 0.7
 FACES = range(64)
 WALKS = (3, 4)  # rows and columns of films
 KEYS_PER_WALK = 4
@@ -46,14 +45,14 @@ def demo_run() -> Run:
 def write_faces(sampler: Sampler, path: Path) -> None:
     """A grid of 64 faces."""
     seeds = f"{FACES[0]}-{FACES[-1]}"
-    save(path, grid(sampler.sample(FACES, PSI)), Provenance(sampler.model.name, seeds, PSI))
+    save(path, grid(sampler.sample(FACES, DEFAULT_PSI)), Provenance(sampler.model.name, seeds, DEFAULT_PSI))
 
 
 def film_faces(sampler: Sampler, path: Path) -> None:
     """A film of 4 x 3 walks from seed to seed, side by side."""
     seeds = range(WALKS[0] * WALKS[1] * KEYS_PER_WALK)
     rows, columns = WALKS
-    write_walks(path, sampler, seeds, Motion(FRAMES_PER_KEY), rows=rows, columns=columns, fps=FPS, psi=PSI)
+    write_walks(path, sampler, seeds, Motion(FRAMES_PER_KEY), rows=rows, columns=columns, fps=FPS)
 
 
 def train_small(folder: Path, seconds: float, reporter: Reporter | None, stop: Callable[[], bool]) -> Result:

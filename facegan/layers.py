@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from facegan.config import UsageError, nearest
+from facegan.config import UsageError, is_whole, nearest
 
 BANDS: dict[str, tuple[int, int | None]] = {"coarse": (0, 4), "middle": (4, 8), "fine": (8, None)}
 
@@ -63,7 +63,7 @@ def _layers_of(part: str, num_ws: int) -> range:
             raise UsageError(f"styles {part!r}: layers {start} and up; {has}")
         return range(start, num_ws if stop is None else min(stop, num_ws))
     first, dash, last = part.partition("-")
-    if not (_is_number(first) and (_is_number(last) if dash else not last)):
+    if not (is_whole(first) and (is_whole(last) if dash else not last)):
         raise UsageError(
             f"styles {part[:40]!r}: {', '.join(BANDS)}, or layers such as 3, 0-5 or coarse,9-11"
             f"{nearest(part, BANDS)}"
@@ -76,7 +76,3 @@ def _layers_of(part: str, num_ws: int) -> range:
     if end >= num_ws:
         raise UsageError(f"styles {part!r}: {has}")
     return range(start, end + 1)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()

@@ -28,7 +28,7 @@ from torch import Tensor
 from facegan.config import UsageError
 from facegan.files import require_writable_file
 from facegan.images import Pixels, Provenance, rgb, save, save_format
-from facegan.layers import BANDS, parse_layers, require_several_layers
+from facegan.layers import BANDS, layers_text, parse_layers, require_several_layers
 from facegan.output import MAX_GRID, require_sides
 from facegan.synthesis import Sampler
 
@@ -95,6 +95,7 @@ class Layout:
     columns: Sequence[str]
     bands: Sequence[str]  # headings; a single one has none
     picture: tuple[int, int]  # height, width
+    sources: bool = True  # a row and a column of them, before the mixtures
 
     @property
     def line(self) -> int:
@@ -119,23 +120,26 @@ class Layout:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of all."""
-        down, across = self.pitch
-        height = self.line + down + len(self.bands) * (self.gap + len(self.rows) * down)
-        width = self.left + across + self.gap + len(self.columns) * across
+        height = self.y(len(self.bands) - 1, len(self.rows))
+        width = self.x(len(self.columns))
         headings = self.left + self._widest(self.bands) if len(self.bands) > 1 else 0
         return height, max(width, headings)
 
     def y(self, band: int, row: int) -> int:
         """The top of a row of cells; row -1 of band 0 holds the column sources."""
-        down = self.pitch[0]
+        down, gap = self.pitch[0], self.gap
         if row < 0:
             return self.line
-        return self.line + down + band * (self.gap + len(self.rows) * down) + self.gap + row * down
+        before = down + gap if self.sources else 0
+        return self.line + before + band * (gap + len(self.rows) * down) + row * down
 
     def x(self, column: int) -> int:
         """The left of a column of cells; -1 holds the row sources."""
         across = self.pitch[1]
-        return self.left if column < 0 else self.left + across + self.gap + column * across
+        if column < 0:
+            return self.left
+        before = across + self.gap if self.sources else 0
+        return self.left + before + column * across
 
     def _widest(self, texts: Sequence[str]) -> int:
         return int(max(self.font.getlength(text) for text in texts) + self.font.size)
@@ -223,20 +227,21 @@ def layout_of(sampler: Sampler, rows: Sequence[int], columns: Sequence[int], ban
     if (count := count_pictures(rows, columns, bands)) > MAX_GRID:
         raise UsageError(f"a mixing figure of {count:,} pictures: at most {MAX_GRID:,}")
     _, height, width = sampler.generator.image_shape
-    font = ImageFont.load_default(size=min(max(height // 6, 13), 48))
-    assert isinstance(font, ImageFont.FreeTypeFont)  # what it is when a size is asked for
-    headings = [f"{name}: layers {_ranges(layers)} of the column" for name, layers in bands.items()]
+    headings = [f"{name}: layers {layers_text(layers)} of the column" for name, layers in bands.items()]
     return Layout(
-        font, [str(seed) for seed in rows], [str(seed) for seed in columns], headings, (height, width)
+        label_font(height),
+        [str(seed) for seed in rows],
+        [str(seed) for seed in columns],
+        headings,
+        (height, width),
     )
 
 
-def _ranges(layers: Sequence[int]) -> str:
-    """0-3,9 of 0, 1, 2, 3, 9."""
-    starts = [layer for layer in layers if layer - 1 not in layers]
-    ends = [layer for layer in layers if layer + 1 not in layers]
-    pairs = zip(starts, ends, strict=True)
-    return ",".join(f"{start}-{end}" if end > start else f"{start}" for start, end in pairs)
+def label_font(height: int) -> ImageFont.FreeTypeFont:
+    """The font of the labels beside pictures of that height."""
+    font = ImageFont.load_default(size=min(max(height // 6, 13), 48))
+    assert isinstance(font, ImageFont.FreeTypeFont)  # what it is when a size is asked for
+    return font
 
 
 def write_figure(
@@ -258,7 +263,7 @@ def write_figure(
         sampler, rows, columns, bands, psi=psi, noise=noise, cutoff=cutoff, label=label, made=made
     )
     text = seeds_text or f"rows {','.join(map(str, rows))}, columns {','.join(map(str, columns))}"
-    styles = "; ".join(f"{name}: layers {_ranges(layers)}" for name, layers in bands.items())
+    styles = "; ".join(f"{name}: layers {layers_text(layers)}" for name, layers in bands.items())
     path.parent.mkdir(parents=True, exist_ok=True)
     made_of = f"{text}, styles {styles} of the columns"
     save(path, pixels, Provenance(sampler.model.name, made_of, psi, label=label, cutoff=cutoff))

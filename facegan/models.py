@@ -17,21 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load as from_safetensors
-from safetensors.torch import save as to_safetensors
 
-from facegan import hub
+from facegan import hub, tensor_file
 from facegan.card import Card
 from facegan.config import UsageError, from_json, nearest, parse_json, to_json, union_from_json
-from facegan.files import write_atomically
 from facegan.networks import Generator, NetworkConfig, build_discriminator, build_generator
 
 FORMAT = 1
 ZOO = Path(__file__).parent / "zoo"
 RUN_MODEL = "model.safetensors"  # the newest EMA in a run folder
 _G, _D = "G.", "D."
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass
@@ -92,21 +87,7 @@ def load(name: str, *, discriminator: bool = False) -> Model:
     config, card = read_header(path)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
         generator = build_generator(config)
-    try:
-        with safe_open(path, "pt") as file:
-            names = [key for key in file.keys() if key.startswith(_G)]  # noqa: SIM118
-            shapes = {key[len(_G) :]: list(file.get_slice(key).get_shape()) for key in names}
-            _require_fitting(path, shapes, generator)  # before anything is read
-            tensors = {key[len(_G) :]: file.get_tensor(key) for key in names}
-    except SafetensorError as error:
-        raise UsageError(f"{path}: not a usable safetensors file ({error})") from None
-    for key, expected in generator.state_dict().items():
-        allowed = _FLOATS if expected.is_floating_point() else (expected.dtype,)
-        if tensors[key].dtype not in allowed:
-            raise UsageError(f"{path}: {key} holds {tensors[key].dtype} numbers, expected {expected.dtype}")
-        if not tensors[key].to(expected.dtype).isfinite().all():
-            raise UsageError(f"{path}: {key} holds numbers that are not finite")
-    generator.load_state_dict(tensors)
+    generator.load_state_dict(tensor_file.read_tensors(path, generator.state_dict(), prefix=_G))
     generator.eval().requires_grad_(False)
     called = name if name.startswith("hf://") else _name_of(path)
     return Model(generator, config, card, called, _discriminator(path, config) if discriminator else {})
@@ -119,34 +100,15 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         UsageError: not a facegan model, or one with numbers that are not finite.
     """
     read_header(path)
-    tensors = from_safetensors(path.read_bytes())
-    bad = [key for key, tensor in tensors.items() if not tensor.float().isfinite().all()]
-    if bad:
-        raise UsageError(f"{path}: {bad[0]} holds numbers that are not finite")
-    return tensors
+    return tensor_file.read_all(path)
 
 
 def _discriminator(path: Path, config: NetworkConfig) -> dict[str, torch.Tensor]:
     """D's tensors, or none where the file has none."""
-    tensors = {key[len(_D) :]: t for key, t in read_tensors(path).items() if key.startswith(_D)}
-    if tensors:
-        with torch.device("meta"):
-            network = build_discriminator(config)
-        _require_fitting(path, {key: list(tensor.shape) for key, tensor in tensors.items()}, network)
-    return tensors
-
-
-def _require_fitting(path: Path, shapes: dict[str, list[int]], network: torch.nn.Module) -> None:
-    expected = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}
-    problems = [f"{key} is missing" for key in expected if key not in shapes]
-    problems += [f"{key} is unknown" for key in shapes if key not in expected]
-    problems += [
-        f"{key} has shape {shape}, expected {expected[key]}"
-        for key, shape in shapes.items()
-        if key in expected and shape != expected[key]
-    ]
-    if problems:
-        raise UsageError(f"{path}: does not fit its own config: {problems[0]} (of {len(problems)} problems)")
+    with torch.device("meta"):
+        network = build_discriminator(config)
+    tensors = tensor_file.read_tensors(path, network.state_dict(), prefix=_D, optional=True)
+    return {name: tensor.clone() for name, tensor in tensors.items()}  # not mapped, as G's are not
 
 
 def read_header(path: Path) -> tuple[NetworkConfig, Card]:
@@ -155,17 +117,7 @@ def read_header(path: Path) -> tuple[NetworkConfig, Card]:
     Raises:
         UsageError: not a facegan model, or of a later format.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path}: not a usable safetensors file ({error})") from None
-    if "facegan_format" not in metadata:
-        raise UsageError(f"{path}: a safetensors file, but not one of facegan's models")
-    if metadata["facegan_format"] != str(FORMAT):
-        raise UsageError(
-            f"{path}: model format {metadata['facegan_format']}; this version of facegan reads {FORMAT}"
-        )
+    metadata = tensor_file.read_metadata(path, "facegan_format", "models", FORMAT)
     try:
         config, card = parse_json(metadata["config"]), parse_json(metadata["card"])
     except (KeyError, ValueError):
@@ -195,8 +147,7 @@ def rewrite_card(path: Path, card: Card) -> None:
         OSError: it could not be written; the old file is still there.
     """
     config, _ = read_header(path)
-    # from bytes: a file that is mapped cannot be replaced on Windows
-    _write(path, from_safetensors(path.read_bytes()), config, card)
+    _write(path, tensor_file.read_all(path), config, card)
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], config: NetworkConfig, card: Card) -> None:
@@ -205,8 +156,7 @@ def _write(path: Path, tensors: dict[str, torch.Tensor], config: NetworkConfig, 
         "config": json.dumps(to_json(config)),
         "card": json.dumps(to_json(card)),
     }
-    data = to_safetensors(tensors, metadata)
-    write_atomically(path, lambda file: file.write(data))
+    tensor_file.write_tensors(path, tensors, metadata)
 
 
 def _name_of(path: Path) -> str:

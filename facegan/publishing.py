@@ -21,12 +21,12 @@ from facegan.card import ARCHITECTURES, Card, Evaluation, as_words
 from facegan.config import UsageError, to_json
 from facegan.files import require_empty, write_text
 from facegan.images import Provenance, grid, rgb, save
+from facegan.known import DEFAULT_PSI
 from facegan.networks import NetworkConfig
 from facegan.synthesis import Sampler
 
 SAMPLES = "samples.jpg"
 MESSAGE = "A model of facegan"  # the commit's
-PSI = 0.7
 MAX_COLUMNS, MAX_SIDE = 8, 2048  # of the sample picture; pixels, for models that are not larger themselves
 # the hub's own words for licences, as far as weights have them; any other is "other" with a name
 _LICENCES = {
@@ -69,7 +69,7 @@ def stage(model: str, name: str, folder: Path, *, licence: str = "", data: str =
     parameters = sum(parameter.numel() for parameter in sampler.generator.parameters())
     columns = max(2, min(MAX_COLUMNS, MAX_SIDE // max(config.image_shape[1:])))
     seeds = range(columns * columns)
-    pictures = rgb(grid(sampler.sample(seeds, PSI), columns))
+    pictures = rgb(grid(sampler.sample(seeds, DEFAULT_PSI), columns))
     text = model_card(repository, config, card, parameters=parameters, seeds=seeds)
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def stage(model: str, name: str, folder: Path, *, licence: str = "", data: str =
     shutil.copyfile(source, paths[0])
     models.rewrite_card(paths[0], card)
     write_text(paths[1], text)
-    save(paths[2], pictures, Provenance(repository, f"0-{seeds[-1]}", PSI))
+    save(paths[2], pictures, Provenance(repository, f"0-{seeds[-1]}", DEFAULT_PSI))
     write_text(paths[3], json.dumps({"library_name": "facegan"} | to_json(config), indent=1) + "\n")
     return paths
 
@@ -101,7 +101,7 @@ def model_card(
         "",
         f"![{len(seeds)} samples]({SAMPLES})",
         "",
-        f"*Seeds {seeds[0]}-{seeds[-1]} at psi {PSI}.*",
+        f"*Seeds {seeds[0]}-{seeds[-1]} at psi {DEFAULT_PSI}.*",
         "",
         *([as_words(card.description), ""] if card.description else []),
         "## Use",
@@ -110,7 +110,8 @@ def model_card(
         "import facegan",
         "",
         f'sampler = facegan.load("hf://{repository}")',
-        f"faces = sampler.sample(seeds=range(16), psi={PSI})  # uint8 [16, {height}, {width}, {channels}]",
+        f"faces = sampler.sample(seeds=range(16), psi={DEFAULT_PSI})"
+        f"  # uint8 [16, {height}, {width}, {channels}]",
         "```",
         "",
         "```",

@@ -324,4 +324,4 @@ def test_the_command_holds_the_styles_of_a_seed(
     still = [bool((w[:, layer] == w[0, layer]).all()) for layer in range(styled.generator.num_ws)]
     assert still == [False, False, True, True, False, False]
     with Image.open(tmp_path / "a.gif") as image:
-        assert json.loads(image.info["comment"])["seeds"] == "1,2 with layers 2,3 of 7"
+        assert json.loads(image.info["comment"])["seeds"] == "1,2 with layers 2-3 of 7"

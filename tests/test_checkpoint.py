@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import tempfile
@@ -15,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from facegan import checkpoint, models
+from facegan import checkpoint, models, tensor_file
 from facegan.card import Card
 from facegan.config import UsageError
 from facegan.models import Model
 from facegan.networks import build_generator
 from facegan.networks.dcgan import DCGANConfig
+from facegan.training.transfer import weights_of
 
 
 def test_parts_come_back_bit_equal(tmp_path: Path) -> None:
@@ -162,11 +164,11 @@ def test_the_hand_made_model_file_is_a_good_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"facegan_format": "9"}, "model format 9"),
+        ({"facegan_format": "9"}, "models of format '9'; this version of facegan reads 1"),
         ({"config": "{"}, "metadata is damaged"),
         ({"config": '{"architecture": "vae"}'}, "architecture 'vae': one of dcgan"),
         ({"config": '{"architecture": "dcgan", "resolution": 1000000}'}, "resolution 1000000"),
-        ({"config": '{"architecture": "dcgan", "resolution": 16}'}, "does not fit its own config"),
+        ({"config": '{"architecture": "dcgan", "resolution": 16}'}, "does not fit its own header"),
         ({"card": '{"surprise": 1}'}, "no such setting"),
         ({"card": "7"}, "expected an object"),
     ],
@@ -243,6 +245,47 @@ def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -
         models.load(str(tmp_path / "m.safetensors"))
 
 
+BITS = {"F4": 4, "F6_E2M3": 6, "F8_E8M0": 8, "F8_E5M2": 8, "C64": 64, "I64": 64}
+
+
+def as_file(path: Path, **types: str) -> None:
+    """The model's file, of zeros, with one more tensor or another type of number for one of its own."""
+    write_model(path, **{"D.extra": torch.zeros(8)})
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header, end = json.loads(data[8 : 8 + size]), 0
+    for name, entry in header.items():
+        if name != "__metadata__":
+            entry["dtype"] = types.get(name, entry["dtype"])
+            bits = math.prod(entry["shape"]) * BITS.get(entry["dtype"], 32)
+            start, end = end, end + bits // 8
+            entry["data_offsets"] = [start, end]
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+
+
+@pytest.mark.parametrize("dtype", ["F4", "F6_E2M3", "F8_E8M0", "F8_E5M2", "C64"])
+def test_types_of_number_that_no_network_has_are_refused_on_every_way(dtype: str, tmp_path: Path) -> None:
+    """Some the format has and torch has not, others torch has and cannot compare or convert."""
+    path = tmp_path / "m.safetensors"
+    as_file(path)
+    assert models.load(str(path)).config == CONFIG  # a good one otherwise
+    as_file(path, **{"D.extra": dtype})
+    before = path.read_bytes()
+    for call in (
+        lambda: models.read_tensors(path),
+        lambda: weights_of(str(path)),  # facegan train --init
+        lambda: models.rewrite_card(path, Card()),
+        lambda: models.load(str(path), discriminator=True),
+    ):
+        with pytest.raises(UsageError, match=r"which no network here has|does not fit its own header"):
+            call()
+    assert path.read_bytes() == before
+    as_file(path, **{"G.first.weight": dtype})
+    with pytest.raises(UsageError, match=r"expected torch\.float32|not a usable safetensors file"):
+        models.load(str(path))
+
+
 def test_weights_in_float64_are_read_as_float32(tmp_path: Path) -> None:
     write_model(tmp_path / "m.safetensors", **{"G.first.weight": torch.ones(4, 2, 4, 4, dtype=torch.float64)})
     assert next(models.load(str(tmp_path / "m.safetensors")).generator.parameters()).dtype == torch.float32
@@ -281,3 +324,14 @@ def test_a_checkpoint_with_any_byte_changed_is_refused_or_still_the_same(place: 
             return
         assert torch.equal(loaded["G"]["w"], torch.arange(256.0))
         assert loaded["images_seen"] == 7
+
+
+def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:
+    """Written by processes whose hashes differ, as a resumed run's model is."""
+    tensors = {f"layer{number}": torch.full((number % 3 + 1,), float(number)) for number in range(40)}
+    metadata = {f"key{number}": str(number) for number in range(20)}
+    for name in ("a", "b"):
+        tensor_file.write_tensors(tmp_path / name, dict(tensors), dict(metadata))
+        found = tensor_file.read_all(tmp_path / name)
+        assert all(torch.equal(found[key], value) for key, value in tensors.items())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

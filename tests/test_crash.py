@@ -61,10 +61,6 @@ def left_by(folder: Path) -> dict[str, object]:
         if path.is_file() and path.name not in (".lock", "losses.png", "starts.jsonl")
     }
     timed = ("seconds", "images_per_second")
-    for model in folder.glob("*.safetensors"):  # the order in their headers is not determined
-        data = model.read_bytes()
-        end = 8 + int.from_bytes(data[:8], "little")
-        found[model.name] = (json.loads(data[8:end]), data[end:])
     log = RunFolder(folder).read_log()
     found["log.jsonl"] = [{k: v for k, v in line.items() if k not in timed} for line in log]
     return found

@@ -22,7 +22,7 @@ from facegan.metrics.distances import (
     kernel_interval,
     student_95,
 )
-from facegan.metrics.neighbours import density_coverage, precision_recall
+from facegan.metrics.neighbours import inside_manifolds, neighbourhoods
 
 torchmetrics_warns_of_memory = pytest.mark.filterwarnings(
     "ignore:Metric `Kernel Inception Distance`:UserWarning"
@@ -308,7 +308,7 @@ def test_the_kernel_interval_is_around_the_kernel_distance() -> None:
 FEW, GOOD = torch.zeros(1, 3), torch.zeros(20, 3)
 
 
-@pytest.mark.parametrize("metric", [kernel_distance, precision_recall, density_coverage])
+@pytest.mark.parametrize("metric", [kernel_distance, inside_manifolds, neighbourhoods])
 @pytest.mark.parametrize(
     ("real", "fake", "message"),
     [

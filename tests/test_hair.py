@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
 from facegan.people.facial_hair import beard, beard_density, brow_density, brows, lashes
-from facegan.people.growth import CLEARANCE, Growth, Obstacles, distance_outside, grow, obstacles_of
+from facegan.people.growth import CLEARANCE, Growth, Obstacles, grow, obstacles_of
 from facegan.people.hair import HAT_LINE, scalp_density, scalp_hair
 from facegan.people.hair_styles import STYLES
 from facegan.people.head import Floats, Part, head
@@ -39,10 +40,21 @@ def rest() -> Shape:
 def _compiled_kernels(person: Person, rest: Shape) -> None:
     hair = scalp_hair(person, rest, 10)
     assert hair is not None
-    distance_outside(hair.points, obstacles_of(rest, 0.0))
     scalp_hair(person, shape_of(person), 10)
     for kind in ("brows", "lashes", "beard"):
         {"brows": brows, "lashes": lashes, "beard": beard}[kind](person.replace(beard="beard"), rest, 10)
+
+
+def distance_outside(points: Floats, obstacles: Obstacles) -> Floats:
+    """How far points [..., 3] are outside of the map of radii, in dm; negative inside."""
+    away = points - obstacles.centre
+    side, up, front = np.moveaxis(away / abs(away).sum(axis=-1, keepdims=True), -1, 0)
+    lower = up < 0  # the octahedron's lower half is folded out
+    u = np.where(lower, (1 - abs(front)) * np.where(side < 0, -1, 1), side)
+    v = np.where(lower, (1 - abs(side)) * np.where(front < 0, -1, 1), front)
+    places = (np.stack([u, v]) + 1) / 2 * (len(obstacles.radii) - 1)  # the map is a square
+    radii = map_coordinates(obstacles.radii, places, order=1, mode="nearest")
+    return np.asarray(np.linalg.norm(away, axis=-1) - radii)
 
 
 def grown(person: Person, shape: Shape, count: int = COUNT) -> Strands:

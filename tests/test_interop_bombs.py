@@ -42,8 +42,9 @@ def chain_of_modules(levels: int) -> bytes:
 
 def same_tensors() -> bytes:
     """A model whose tensors are all one storage: a small file that describes a large one."""
-    generator, _ = networks(channel_base=256, channel_max=32)
-    found = to_rosinality(generator, StyleGAN2Config(**SHAPE | {"channel_base": 256, "channel_max": 32}))
+    changes = {"z_dim": SHAPE["w_dim"], "channel_base": 256, "channel_max": 32}
+    generator, _ = networks(**changes)
+    found = to_rosinality(generator, StyleGAN2Config(**SHAPE | changes))
     one = torch.zeros(10_000)
     for name, t in found["g_ema"].items():
         if not name.endswith(".kernel"):

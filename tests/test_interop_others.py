@@ -33,6 +33,8 @@ from facegan.models import Model
 from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.synthesis import Sampler
 
+EQUAL: dict[str, Any] = {"z_dim": SHAPE["w_dim"]}  # z as long as w, which rosinality's code knows alone
+
 # ---- rosinality: the same tensors as an official network's, by the names and shapes of that code
 
 
@@ -150,7 +152,7 @@ def test_a_state_dict_that_is_no_stylegan2_is_refused(
 
 
 def test_what_goes_out_has_that_code_s_names_and_shapes_and_comes_back_the_same(tmp_path: Path) -> None:
-    snapshot = official(clamp=None)
+    snapshot = official(clamp=None, **EQUAL)
     content = rosinality(snapshot)
     saved(content, tmp_path)
     model = models.load(str(tmp_path / "model.safetensors"), discriminator=True)
@@ -169,15 +171,17 @@ def test_a_network_without_a_form_there_does_not_go_out() -> None:
     labels = LabelSpace((Attribute("hat", ("no", "yes")),))
     others: list[dict[str, Any]] = [
         {"g_architecture": "resnet"}, {"base": (5, 4)}, {"labels": labels}, {"channels": 1},
-        {"grows": True, "alpha": 0.5}, {"mapping_lr_multiplier": 1.0},
+        {"grows": True, "alpha": 0.5}, {"mapping_lr_multiplier": 1.0}, {"z_dim": 7},
     ]  # fmt: skip
     for changes in others:
+        changes = EQUAL | changes
         generator, _ = networks(**changes)
         with pytest.raises(UsageError, match="rosinality's StyleGAN2 has square RGB pictures"):
             to_rosinality(generator, StyleGAN2Config(**SHAPE | changes))
-    generator, _ = networks(conv_clamp=256.0)
+    clamped = EQUAL | {"conv_clamp": 256.0}
+    generator, _ = networks(**clamped)
     with pytest.warns(UserWarning, match="conv_clamp 256 has no place"):
-        to_rosinality(generator, StyleGAN2Config(**SHAPE, conv_clamp=256.0))
+        to_rosinality(generator, StyleGAN2Config(**SHAPE | clamped))
 
 
 def exported(model: Model, folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -194,8 +198,8 @@ def test_an_exported_file_is_read_by_torch_and_imported_the_same(
     grows: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A grown D's fromRGBs of smaller pictures are no longer used, and have no place there."""
-    generator, discriminator = networks(grows=grows)
-    config = StyleGAN2Config(**SHAPE, grows=grows)
+    generator, discriminator = networks(**EQUAL, grows=grows)
+    config = StyleGAN2Config(**SHAPE | EQUAL, grows=grows)
     model = Model(generator, config, discriminator=discriminator.state_dict())
     printed = exported(model, tmp_path, capsys)
     assert printed["discriminator"] is True
@@ -225,8 +229,8 @@ def test_widths_of_that_code_s_own_table_are_said_in_its_words(
 
 
 def test_a_discriminator_of_another_kind_stays_out() -> None:
-    generator, discriminator = networks(d_architecture="skip")
-    config = StyleGAN2Config(**SHAPE, d_architecture="skip")
+    generator, discriminator = networks(**EQUAL, d_architecture="skip")
+    config = StyleGAN2Config(**SHAPE | EQUAL, d_architecture="skip")
     with pytest.warns(UserWarning, match="D stays out: that code's is a resnet"):
         assert "d" not in to_rosinality(generator, config, discriminator.state_dict())
 
@@ -255,7 +259,7 @@ def test_a_damaged_discriminator_is_not_loaded(tmp_path: Path) -> None:
     del state["b4.fc.weight"]
     model = Model(generator, StyleGAN2Config(**SHAPE), discriminator=state)
     models.save(tmp_path / "a.safetensors", model)
-    with pytest.raises(UsageError, match=r"does not fit its own config: b4\.fc\.weight is missing"):
+    with pytest.raises(UsageError, match=r"does not fit its own header: b4\.fc\.weight is missing"):
         models.load(str(tmp_path / "a.safetensors"), discriminator=True)
     assert models.load(str(tmp_path / "a.safetensors")).discriminator == {}
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import one_line
 from PIL import Image
 from small_stylegan2 import SHAPE, networks
 
@@ -226,10 +227,7 @@ def test_wrong_use_of_mix_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["mix", "--model", str(model_file), *arguments]) == 2
-    captured = capsys.readouterr()
-    assert said in captured.err
-    assert captured.err.count("\n") == 1
+    assert said in one_line(capsys, ["mix", "--model", str(model_file), *arguments])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,17 @@ from torch import Tensor
 
 from facegan.config import UsageError
 from facegan.metrics import neighbours
-from facegan.metrics.neighbours import density_coverage, precision_recall
+from facegan.metrics.neighbours import inside_manifolds, neighbourhoods
+
+
+def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, float]:
+    fake_inside, real_inside = inside_manifolds(real, fake, k=k)
+    return float(fake_inside.mean()), float(real_inside.mean())
+
+
+def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> tuple[float, float]:
+    densities, covered = neighbourhoods(real, fake, k=k)
+    return float(densities.mean()), float(covered.mean())
 
 
 def column(*values: float) -> Tensor:

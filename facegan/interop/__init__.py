@@ -12,5 +12,5 @@ importing.py    which of them a file is, the report, the model file
 
 onnx.py  torch_program.py     a model as one file: ONNX, torch.export
 web.py  page/                 a model as a page that makes faces in a browser
-agreement.py                  what is exported makes the model's pictures, or is not written
+agreement.py                  what exports share; that they make the model's pictures, or are not written
 """

@@ -1,7 +1,8 @@
-"""Whether an exported file makes the pictures that facegan makes."""
+"""What exports share: the file's name and metadata, and whether it makes the pictures that facegan makes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,18 +13,45 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from facegan import __version__
+from facegan.config import UsageError, to_json
+from facegan.files import require_writable_file
 from facegan.graphs import as_array
 from facegan.images import to_uint8
+from facegan.known import DEFAULT_PSI
 from facegan.models import Model
 from facegan.synthesis import Sampler, latent
 
 BATCHES = (1, 3)
-PSI = 0.7
 EXACT = 1e-4, 1  # what float_images and images may differ by: rounding, in another order
 HALF = 5 / 127.5, 5  # with float16 weights, which differ by 2^-11 of themselves: as much as in bfloat16
 
 Array = npt.NDArray[Any]
 Run = Callable[[dict[str, Array]], Sequence[Array]]
+
+
+def require_suffix(out: Path, suffix: str) -> None:
+    """Checks that `out` is a file of that kind, at a place that can be written to.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if out.suffix != suffix:
+        raise UsageError(f"--out {str(out)!r}: the name of this format's file ends in {suffix}")
+    require_writable_file(out, "--out")
+
+
+def metadata(model: Model) -> dict[str, str]:
+    """What an exported file says of itself, by name; config and card are JSON."""
+    return {
+        "producer": f"facegan {__version__}",
+        "model": model.name,
+        "licence": model.card.licence,
+        "data": model.card.data,
+        "synthetic": "true: faces of people who do not exist",
+        "config": json.dumps(to_json(model.config)),
+        "card": json.dumps(to_json(model.card)),
+    }
 
 
 class Disagreement(RuntimeError):
@@ -57,9 +85,9 @@ def require_same_faces(
         seeds = range(count)
         z = np.stack([latent(seed, sampler.generator.z_dim) for seed in seeds])
         label = sampler.label_vectors(seeds)
-        expected = _images(sampler, sampler.w(z, PSI, label=label))
+        expected = _images(sampler, sampler.w(z, DEFAULT_PSI, label=label))
         offered = {"z": z.astype(np.float32), "w": as_array(sampler.w(z, label=label))}
-        offered |= {"psi": np.array(PSI, np.float32)}
+        offered |= {"psi": np.array(DEFAULT_PSI, np.float32)}
         offered |= {} if label is None else {"label": as_array(label)}
         pixels, images = run({name: offered[name] for name in inputs})
         if images.shape != tuple(expected.shape) or not np.isfinite(images).all():

@@ -10,12 +10,13 @@ negative, no element lies outside its storage, and no tensor has more elements t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from facegan.config import UsageError
 from facegan.interop.inert import Budget, Constructor, Global, checked_key, damaged
 
 Floats = npt.NDArray[np.float32]
@@ -277,7 +278,18 @@ def _named(what: object) -> str:
     return str(what)[:80] if isinstance(what, Global) else f"a {type(what).__name__}"
 
 
-def first_names(names: Sequence[str], count: int = 8) -> str:
-    """The first few names for a message."""
-    shown = ", ".join(name[:60] for name in names[:count])
-    return shown + (f" ... ({len(names):,} in all)" if len(names) > count else "")
+def first_names(names: Sequence[str]) -> str:
+    """The first eight names for a message."""
+    shown = ", ".join(name[:60] for name in names[:8])
+    return shown + (f" ... ({len(names):,} in all)" if len(names) > 8 else "")
+
+
+def shape_of(tensors: Mapping[str, Numbers], name: str, dimensions: int) -> tuple[int, ...]:
+    """The shape of the tensor of that name.
+
+    Raises:
+        UsageError: none is called so, or it has another number of dimensions.
+    """
+    if name not in tensors or len(tensors[name].shape) != dimensions:
+        raise UsageError(f"{name} is missing, or not of {dimensions} dimensions")
+    return tensors[name].shape

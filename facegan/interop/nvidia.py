@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from facegan.config import UsageError, choose
-from facegan.interop.arrays import Numbers, first_names
+from facegan.interop.arrays import Numbers, first_names, shape_of
 from facegan.interop.foreign import (
     RESOLUTIONS,
     Foreign,
@@ -121,7 +121,7 @@ def _generator_config(generator: Module) -> tuple[StyleGAN2Config, list[int]]:
         )
     channels = whole(generator.settings, "img_channels")
     tensors = generator.flat()
-    widths = {r: _shape(tensors, f"synthesis.b{r}.conv1.weight", 4)[0] for r in blocks}
+    widths = {r: shape_of(tensors, f"synthesis.b{r}.conv1.weight", 4)[0] for r in blocks}
     base, most = widths_to_channels(widths)
     layers = [name for name in mapping.children if re.fullmatch(r"fc\d+", name)]
     architecture = blocks[resolution].settings.get("architecture")
@@ -172,7 +172,7 @@ def _with_discriminator(config: StyleGAN2Config, module: Module) -> StyleGAN2Con
         "conv_clamp": (_clamp(module), config.conv_clamp),
     }
     for r in blocks:
-        width = _shape(tensors, f"b{r}.conv0.weight", 4)[0]
+        width = shape_of(tensors, f"b{r}.conv0.weight", 4)[0]
         shared[f"channels at {r} px"] = width, config.width(r)
     if config.labels.dim:
         mapping = module.children.get("mapping")
@@ -231,12 +231,6 @@ def _require_lrelu(module: Module) -> None:
         found = part.settings.get("activation", "lrelu")
         if _LRELU.match(prefix) and (not isinstance(found, str) or found != "lrelu"):
             raise UsageError(f"{prefix}activation {plain(found)}, expected 'lrelu'")
-
-
-def _shape(tensors: Mapping[str, Numbers], name: str, dimensions: int) -> tuple[int, ...]:
-    if name not in tensors or len(tensors[name].shape) != dimensions:
-        raise UsageError(f"{name} is missing, or not of {dimensions} dimensions")
-    return tensors[name].shape
 
 
 def _named(parts: Mapping[str, Module]) -> str:

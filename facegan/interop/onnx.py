@@ -9,17 +9,14 @@ speed. Arithmetic in float16 is no faster on CPUs, or slower (docs/export.md).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facegan import __version__
-from facegan.config import UsageError, to_json
-from facegan.files import replaced, require_writable_file
+from facegan.files import replaced
 from facegan.graphs import Faces, Program, Session, Space, onnx_model, require_onnx
-from facegan.interop.agreement import EXACT, HALF, require_same_faces, written
+from facegan.interop.agreement import EXACT, HALF, metadata, require_same_faces, require_suffix, written
 from facegan.models import Model
 
 SMALL = 1024  # numbers; smaller tensors stay float32
@@ -60,19 +57,6 @@ def serialized(model: Model, program: Program, *, half: bool = False) -> bytes:
     return data
 
 
-def metadata(model: Model) -> dict[str, str]:
-    """What an exported file says of itself, by name; config and card are JSON."""
-    return {
-        "producer": f"facegan {__version__}",
-        "model": model.name,
-        "licence": model.card.licence,
-        "data": model.card.data,
-        "synthetic": "true: faces of people who do not exist",
-        "config": json.dumps(to_json(model.config)),
-        "card": json.dumps(to_json(model.card)),
-    }
-
-
 def halve(proto: Any) -> None:
     """Stores the large float32 tensors of an onnx.ModelProto as float16, with a Cast beside each."""
     import onnx
@@ -92,14 +76,3 @@ def halve(proto: Any) -> None:
     nodes = [*casts, *graph.node]  # a node comes after those whose results it takes
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def require_suffix(out: Path, suffix: str) -> None:
-    """Checks that `out` is a file of that kind, at a place that can be written to.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if out.suffix != suffix:
-        raise UsageError(f"--out {str(out)!r}: the name of this format's file ends in {suffix}")
-    require_writable_file(out, "--out")

@@ -26,10 +26,10 @@ from torch import Tensor
 
 from facegan.config import UsageError
 from facegan.files import write_atomically
-from facegan.interop.arrays import Array, Floats, Numbers
+from facegan.interop.agreement import require_suffix
+from facegan.interop.arrays import Array, Floats, Numbers, shape_of
 from facegan.interop.arrays import Tensor as FileTensor
 from facegan.interop.foreign import RESOLUTIONS, Foreign, Source, require_filter, widths_to_channels
-from facegan.interop.onnx import require_suffix
 from facegan.models import Model
 from facegan.networks.stylegan2 import StyleGAN2Config, StyleGAN2Generator
 from facegan.randomness import Purpose, numpy_generator
@@ -115,13 +115,14 @@ def to_rosinality(
     discriminator: D's tensors; "d" is there where that code has a form for them.
 
     Raises:
-        UsageError: a network that it has no form for: labels, another architecture than skip, another base.
+        UsageError: a network that it has no form for.
     """
-    fits = config.g_architecture == "skip" and config.base == (4, 4) and not config.labels.dim
-    if not fits or config.channels != 3 or config.mapping_lr_multiplier != 0.01 or config.alpha != 1:
+    fits = config.g_architecture == "skip" and config.base == (4, 4) and config.channels == 3
+    fits = fits and config.z_dim == config.w_dim and config.mapping_lr_multiplier == 0.01
+    if not fits or config.labels.dim or config.alpha != 1:
         raise UsageError(
-            "rosinality's StyleGAN2 has square RGB pictures, the architecture skip, no labels, a mapping "
-            "learning rate multiplier of 0.01, and is fully grown"
+            "rosinality's StyleGAN2 has square RGB pictures, the architecture skip, no labels, a z of w's "
+            "length, a mapping learning rate multiplier of 0.01, and is fully grown"
         )
     if config.conv_clamp is not None:
         warnings.warn(f"conv_clamp {config.conv_clamp:g} has no place in that layout", stacklevel=2)
@@ -228,13 +229,13 @@ def _config(state: Mapping[str, Numbers]) -> StyleGAN2Config:
         )
     sizes = RESOLUTIONS[: convs // 2 + 1]
     names = ["conv1", *(f"convs.{2 * number + 1}" for number in range(convs // 2))]
-    widths = {r: _shape(state, f"{name}.conv.weight", 5)[1] for r, name in zip(sizes, names, strict=True)}
+    widths = {r: shape_of(state, f"{name}.conv.weight", 5)[1] for r, name in zip(sizes, names, strict=True)}
     base, most = widths_to_channels(widths)
     return StyleGAN2Config(
         resolution=sizes[-1],
-        channels=_shape(state, "to_rgb1.conv.weight", 5)[1],
-        z_dim=_shape(state, "style.1.weight", 2)[1],
-        w_dim=_shape(state, "conv1.conv.modulation.weight", 2)[1],
+        channels=shape_of(state, "to_rgb1.conv.weight", 5)[1],
+        z_dim=shape_of(state, "style.1.weight", 2)[1],
+        w_dim=shape_of(state, "conv1.conv.modulation.weight", 2)[1],
         mapping_layers=layers,
         channel_base=base,
         channel_max=most,
@@ -277,12 +278,6 @@ def _tensors(state: Mapping[Any, Any]) -> dict[str, Numbers]:
         if not isinstance(name, str) or not isinstance(value, (FileTensor, Array)):
             raise UsageError(f"a state dict in which {str(name)[:40]!r} is not a tensor")
     return dict(state)
-
-
-def _shape(state: Mapping[str, Numbers], name: str, dimensions: int) -> tuple[int, ...]:
-    if name not in state or len(state[name].shape) != dimensions:
-        raise UsageError(f"{name} is missing, or not of {dimensions} dimensions")
-    return state[name].shape
 
 
 def _kernel() -> Floats:

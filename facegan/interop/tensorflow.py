@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from facegan.config import UsageError
-from facegan.interop.arrays import Array, Floats, Numbers, first_names
+from facegan.interop.arrays import Array, Floats, Numbers, first_names, shape_of
 from facegan.interop.foreign import Foreign, Source, plain, widths_to_channels
 from facegan.interop.inert import MAX_NAME
 from facegan.interop.modules import class_of
@@ -128,8 +128,8 @@ def from_tensorflow(networks: tuple[Network, Network, Network]) -> Foreign:
 
 def _channels(variables: Mapping[str, Numbers], sizes: list[int]) -> tuple[int, int]:
     """channel_base and channel_max of a synthesis network of these resolutions."""
-    widths = {4: _shape(variables, "synthesis/4x4/Conv/weight", 4)[3]}
-    widths |= {r: _shape(variables, f"synthesis/{r}x{r}/Conv1/weight", 4)[3] for r in sizes[1:]}
+    widths = {4: shape_of(variables, "synthesis/4x4/Conv/weight", 4)[3]}
+    widths |= {r: shape_of(variables, f"synthesis/{r}x{r}/Conv1/weight", 4)[3] for r in sizes[1:]}
     return widths_to_channels(widths)
 
 
@@ -150,7 +150,7 @@ def _stylegan2(g: Network) -> Foreign:
     z_dim, w_dim, layers = _mapping_sizes(variables)
     config = StyleGAN2Config(
         resolution=resolution,
-        channels=_shape(variables, f"{last}/ToRGB/weight", 4)[3],
+        channels=shape_of(variables, f"{last}/ToRGB/weight", 4)[3],
         channel_base=base,
         channel_max=most,
         g_architecture=kind,  # type: ignore[arg-type]
@@ -243,7 +243,7 @@ def _stylegan(g: Network) -> Foreign:
     z_dim, w_dim, layers = _mapping_sizes(variables)
     config = StyleGANConfig(
         resolution=resolution,
-        channels=_shape(variables, "synthesis/ToRGB_lod0/weight", 4)[3],
+        channels=shape_of(variables, "synthesis/ToRGB_lod0/weight", 4)[3],
         channel_base=base,
         channel_max=most,
         z_dim=z_dim,
@@ -327,8 +327,8 @@ def _mapping_sizes(variables: Mapping[str, Numbers]) -> tuple[int, int, int]:
     layers = sum(1 for name in variables if re.fullmatch(r"mapping/Dense\d+/weight", name))
     if not layers:
         raise UsageError("Gs has no mapping/Dense0")
-    z_dim = _shape(variables, "mapping/Dense0/weight", 2)[0]
-    w_dim = _shape(variables, f"mapping/Dense{layers - 1}/weight", 2)[1]
+    z_dim = shape_of(variables, "mapping/Dense0/weight", 2)[0]
+    w_dim = shape_of(variables, f"mapping/Dense{layers - 1}/weight", 2)[1]
     return z_dim, w_dim, layers
 
 
@@ -337,12 +337,6 @@ def _mapping_names(layers: int) -> dict[str, str]:
     for number in range(layers):
         names |= {f"mapping/Dense{number}/{part}": f"map.fc{number}.{part}" for part in ("weight", "bias")}
     return names
-
-
-def _shape(variables: Mapping[str, Numbers], name: str, dimensions: int) -> tuple[int, ...]:
-    if name not in variables or len(variables[name].shape) != dimensions:
-        raise UsageError(f"Gs has no {name} of {dimensions} dimensions")
-    return variables[name].shape
 
 
 def _same_line(given: object, wanted: list[int]) -> bool:

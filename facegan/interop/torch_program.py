@@ -14,8 +14,7 @@ import torch
 
 from facegan.files import replaced
 from facegan.graphs import Faces, Space
-from facegan.interop.agreement import Array, require_same_faces, written
-from facegan.interop.onnx import metadata, require_suffix
+from facegan.interop.agreement import Array, metadata, require_same_faces, require_suffix, written
 from facegan.models import Model
 
 METADATA = "facegan.json"  # an extra file in it

@@ -1,11 +1,11 @@
 """How far two sets of features, real and fake, lie in each other's neighbourhoods.
 
-    precision_recall     k-nearest-neighbour manifolds (Kynkaanniemi et al. 2019, arXiv 1904.06991)
-    density_coverage     the same, robust to outliers (Naeem et al. 2020, arXiv 2002.09797)
-    inside_manifolds, neighbourhoods      what these are the means of, sample by sample
+    inside_manifolds    precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991)
+    neighbourhoods      density and coverage, robust to outliers (Naeem et al. 2020, arXiv 2002.09797)
 
-All four depend on both counts and on k: compare only values of equal ones. Features are [N, D] of any
-floating type; all arithmetic is in float64 on the CPU, in blocks of bounded memory.
+Each score is the mean of what is given sample by sample. All four depend on both counts and on k: compare
+only values of equal ones. Features are [N, D] of any floating type; all arithmetic is in float64 on the CPU,
+in blocks of bounded memory.
 """
 
 from __future__ import annotations
@@ -21,24 +21,14 @@ BLOCK_ELEMENTS = 2**22  # distances held at once by the neighbour metrics: 32 Mi
 SAME = 1e-12  # squared distances tie within this part of the squared norms; rounding is below D eps = 5e-13
 
 
-def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[float, float]:
-    """Part of the fakes inside the reals' manifold, and of the reals inside the fakes'.
+def inside_manifolds(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[Tensor, Tensor]:
+    """1 where a fake [M] is inside the reals' manifold, and where a real [N] is inside the fakes', else 0.
 
     real [N, D], fake [M, D]. A manifold is the union of closed balls around its points, each as large as
     the distance to the point's k-th nearest neighbour but itself (Kynkaanniemi et al. 2019, eq. 1 and 2).
 
     Raises:
         UsageError: shapes, not more than k samples, or features that are not finite.
-    """
-    fake_inside, real_inside = inside_manifolds(real, fake, k=k)
-    return float(fake_inside.mean()), float(real_inside.mean())
-
-
-def inside_manifolds(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[Tensor, Tensor]:
-    """What precision and recall are the means of: 1 or 0 for each fake [M], and for each real [N].
-
-    Raises:
-        UsageError: as precision_recall.
     """
     real, fake = _centred_pair(real, fake, k)
     real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
@@ -50,8 +40,8 @@ def inside_manifolds(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[Tensor,
     return fake_inside, real_inside.double()
 
 
-def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5) -> tuple[float, float]:
-    """How many reals' balls hold a fake, on average / k; and the part of the reals' balls that hold any fake.
+def neighbourhoods(real: Tensor, fake: Tensor, *, k: int = 5) -> tuple[Tensor, Tensor]:
+    """How many reals' balls hold a fake / k [M]; and 1 where a real's ball holds any fake, else 0 [N].
 
     real [N, D], fake [M, D]; a ball reaches to the real's k-th nearest real neighbour but itself (Naeem et
     al. 2020, sec. 3). Density may be above 1. The paper leaves the rim open; it is outside here, so that a
@@ -59,16 +49,6 @@ def density_coverage(real: Tensor, fake: Tensor, *, k: int = 5) -> tuple[float, 
 
     Raises:
         UsageError: shapes, not more than k samples, or features that are not finite.
-    """
-    densities, covered = neighbourhoods(real, fake, k=k)
-    return float(densities.mean()), float(covered.mean())
-
-
-def neighbourhoods(real: Tensor, fake: Tensor, *, k: int = 5) -> tuple[Tensor, Tensor]:
-    """What density and coverage are means of: balls that hold each fake / k [M]; 1 or 0 for each real [N].
-
-    Raises:
-        UsageError: as density_coverage.
     """
     real, fake = _centred_pair(real, fake, k)
     radii = _squared_radii(real, k)

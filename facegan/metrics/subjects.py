@@ -14,7 +14,7 @@ from facegan.config import UsageError, choose
 from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.images import CROPS, Crop
 from facegan.run import FEWER, MIN_SAMPLES, USUAL_SAMPLES
-from facegan.synthesis import MAX_PSI, MAX_SEED, Sampler, check_seed
+from facegan.synthesis import MAX_SEED, Sampler, check_psi, check_seed
 
 CHUNK = 64  # pictures read at once
 
@@ -41,8 +41,7 @@ def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0) -> Subje
         UsageError: a seed or psi out of range; from `pictures`: seeds that go beyond the last.
     """
     check_seed(seed)
-    if not abs(psi) <= MAX_PSI:
-        raise UsageError(f"psi {psi}: {-MAX_PSI:g} to {MAX_PSI:g}, usually 1 to measure with")
+    check_psi(psi)
 
     def pictures(count: int) -> Iterator[Tensor]:
         if seed + count - 1 > MAX_SEED:
@@ -64,7 +63,7 @@ def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0) -> Subje
     )
 
 
-def pictures_subject(dataset: Dataset, *, channels: int = 3, seed: int = 0) -> Subject:
+def pictures_subject(dataset: Dataset, *, seed: int = 0) -> Subject:
     """A set of pictures as if a model had made them: the floor, another program's samples.
 
     Raises:
@@ -80,7 +79,7 @@ def pictures_subject(dataset: Dataset, *, channels: int = 3, seed: int = 0) -> S
             raise UsageError(f"{count:,} samples of {dataset.name}: it has {there:,}; --samples {there}{few}")
         return shuffled(dataset, count, seed)
 
-    return Subject(dataset.name, dataset.size, channels, pictures, key=dataset.key, seed=seed)
+    return Subject(dataset.name, dataset.size, 3, pictures, key=dataset.key, seed=seed)
 
 
 def require_enough(dataset: Dataset) -> None:

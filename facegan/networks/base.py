@@ -77,6 +77,10 @@ class Generator(Network):
         noise: "const", "random", "none", or one map [N, 1, H, W] for each of `noise_shapes()`.
         """
 
+    def layers_at(self, stage: Stage | None) -> int:
+        """How many of the num_ws layers are there at a stage, the first ones; None: all."""
+        return self.num_ws
+
     def noise_shapes(self) -> list[tuple[int, int, int]]:
         """The shape [1, H, W] of one image's noise map of each layer that has one."""
         return []

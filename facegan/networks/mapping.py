@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from facegan.networks.base import Generator, require_label, require_shape
+from facegan.networks.base import Generator, Stage, require_label, require_shape
 from facegan.networks.ops import Dense, normalize_second_moment
 from facegan.networks.shape import StyleConfig
 from facegan.networks.widening import widened
@@ -72,6 +72,10 @@ class MappedGenerator(Generator):
         require_label(label, self.label_dim)
         w: Tensor = self.map(z, label)
         return w[:, None].expand(-1, self.num_ws, -1)
+
+    def layers_at(self, stage: Stage | None) -> int:
+        """Two for each of 4, 8, ... the stage's resolution."""
+        return self.num_ws if stage is None else 2 * (stage.resolution.bit_length() - 2)
 
     @torch.no_grad()
     def track(self, w_mean: Tensor) -> None:

@@ -2,7 +2,7 @@
 
     Dense, Conv            weights N(0, 1), scaled by 1 / sqrt(fan_in) when used (Karras 2018, sec. 4.1)
     upsample, downsample   by 2 with the binomial filter [1, 3, 3, 1]
-    convolve_up, _down     a 3x3 convolution together with that resampling, in several forms that are equal
+    convolve_up, _down     a 3x3 convolution together with that resampling
     ModulatedConv          scale in, convolve, scale out (Karras et al. 2020, sec. 2.2, eq. 1-3)
     minibatch_std          a map of how much a group's images differ (Karras et al. 2018, sec. 3)
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +23,6 @@ from torch.nn import functional as F
 LEAKY_SLOPE = 0.2
 ACTIVATION_GAIN = math.sqrt(2)  # keeps the second moment through a leaky ReLU, nearly
 EPS = 1e-8
-
-UpForm = Literal["split", "composite", "polyphase"]
-DownForm = Literal["split", "composite"]
-UP_FORMS: tuple[UpForm, ...] = get_args(UpForm)
-DOWN_FORMS: tuple[DownForm, ...] = get_args(DownForm)
 
 
 def derived(module: nn.Module, name: str, weights: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
@@ -154,55 +148,14 @@ def downsample(x: Tensor) -> Tensor:
 # ---- convolutions that resample
 
 
-def convolve_up(x: Tensor, weight: Tensor, form: UpForm = "split") -> Tensor:
-    """x [N, I, H, W], weight [O, I, 3, 3] -> [N, O, 2H, 2W]: a transposed convolution, then the filter.
-
-    split      as it is defined: the fewest multiplications
-    composite  one transposed convolution with the 6x6 kernel that both make
-    polyphase  one 3x3 convolution to four times the channels, whose pixels are shuffled
-    """
-    if form == "split":
-        return smooth(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), pad=1, gain=4.0)
-    kernel = up_kernel(weight).to(x.dtype)
-    if form == "composite":
-        return F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2, padding=2)
-    out_channels, in_channels = weight.shape[:2]
-    # the output at 2i + a sees input i + t through tap a + 2 - 2t: t = -1, 0, 1 takes a + 4, a + 2, a
-    phases = torch.stack(
-        [kernel[:, :, a::2, b::2].flip(2, 3) for a in (0, 1) for b in (0, 1)], dim=1
-    )  # [O, 4, I, 3, 3]
-    x = F.conv2d(x, phases.reshape(4 * out_channels, in_channels, 3, 3), padding=1)
-    return F.pixel_shuffle(x, 2)
+def convolve_up(x: Tensor, weight: Tensor) -> Tensor:
+    """x [N, I, H, W], weight [O, I, 3, 3] -> [N, O, 2H, 2W]: a transposed convolution, then the filter."""
+    return smooth(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), pad=1, gain=4.0)
 
 
-def convolve_down(x: Tensor, weight: Tensor, form: DownForm = "split") -> Tensor:
-    """x [N, I, H, W], weight [O, I, 3, 3] -> [N, O, H/2, W/2]: the filter, then a stride-2 convolution.
-
-    split      as it is defined
-    composite  one stride-2 convolution with the 6x6 kernel that both make
-    """
-    if form == "split":
-        return F.conv2d(smooth(x, pad=2), weight, stride=2)
-    return F.conv2d(x, down_kernel(weight).to(x.dtype), stride=2, padding=2)
-
-
-def up_kernel(weight: Tensor) -> Tensor:
-    """The 6x6 kernel [O, I, 6, 6] of a 3x3 one [O, I, 3, 3] and the filter with gain 4."""
-    return _with_filter(weight) * 4
-
-
-def down_kernel(weight: Tensor) -> Tensor:
-    """The 6x6 kernel [O, I, 6, 6] of the filter and a 3x3 one [O, I, 3, 3]."""
-    return _with_filter(weight)
-
-
-def _with_filter(weight: Tensor) -> Tensor:
-    """The full convolution of a kernel [O, I, k, k] with the filter -> [O, I, k + 3, k + 3], float32."""
-    out_channels, in_channels, size = weight.shape[:3]
-    line = fir(weight.device, torch.float32)
-    taps = torch.outer(line, line)[None, None]  # symmetric: flipping changes nothing
-    flat = weight.float().reshape(out_channels * in_channels, 1, size, size)
-    return F.conv2d(flat, taps, padding=3).view(out_channels, in_channels, size + 3, size + 3)
+def convolve_down(x: Tensor, weight: Tensor) -> Tensor:
+    """x [N, I, H, W], weight [O, I, 3, 3] -> [N, O, H/2, W/2]: the filter, then a stride-2 convolution."""
+    return F.conv2d(smooth(x, pad=2), weight, stride=2)
 
 
 # ---- layers
@@ -231,7 +184,6 @@ class Conv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.weight_gain = 1 / math.sqrt(in_channels * size * size)
         self.down, self.up, self.gain, self.clamp = down, up, gain, clamp
-        self.form: DownForm = "split"
 
     def forward(self, x: Tensor) -> Tensor:
         size = self.weight.shape[2]
@@ -240,7 +192,7 @@ class Conv(nn.Module):
         if self.down and size == 1:
             x = F.conv2d(downsample(x), weight)
         elif self.down:
-            x = convolve_down(x, weight, self.form)
+            x = convolve_down(x, weight)
         else:
             x = F.conv2d(x, weight, padding=size // 2)
             x = upsample(x) if self.up else x
@@ -260,7 +212,6 @@ class ModulatedConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
         self.up = up
-        self.form: UpForm = "split"
 
     def demodulation(self, styles: Tensor) -> Tensor:
         """d [N, O] of styles [N, I], float32."""
@@ -272,7 +223,7 @@ class ModulatedConv(nn.Module):
         x = x * styles.to(x.dtype)[:, :, None, None]
         weight = derived(self, str(x.dtype), [self.weight], lambda: self._weight(x.dtype))
         if self.up:
-            return convolve_up(x, weight, self.form)
+            return convolve_up(x, weight)
         return F.conv2d(x, weight, padding=weight.shape[2] // 2)
 
     def _weight(self, dtype: torch.dtype) -> Tensor:

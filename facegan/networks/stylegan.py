@@ -99,12 +99,12 @@ def restyled(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # compilers fuse for themselves
         return _Restyle.of(x, scale, shift)
-    centred, deviation = _centred(x)
-    return torch.addcmul(shift, centred, scale * deviation).to(x.dtype)
+    centred, inverse = _centred(x)
+    return torch.addcmul(shift, centred, scale * inverse).to(x.dtype)
 
 
 def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x less its mean [N, C, H, W] and 1 / deviation [N, C, 1, 1] of each map, float32."""
+    """x less its mean [N, C, H, W] and the inverse of its deviation [N, C, 1, 1], of each map, float32."""
     x = x.float()
     centred = x - x.mean(dim=(2, 3), keepdim=True)
     return centred, (centred.square().mean(dim=(2, 3), keepdim=True) + EPS).rsqrt()
@@ -118,20 +118,20 @@ class _Restyle(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        centred, deviation = _centred(x)
-        ctx.save_for_backward(x, scale, shift, centred, deviation)
-        return torch.addcmul(shift, centred, scale * deviation).to(x.dtype)
+        centred, inverse = _centred(x)
+        ctx.save_for_backward(x, scale, shift, centred, inverse)
+        return torch.addcmul(shift, centred, scale * inverse).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        (g,), (x, scale, _, centred, deviation) = gradients, ctx.saved_tensors
+        (g,), (x, scale, _, centred, inverse) = gradients, ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated again, through x
-            centred, deviation = _centred(x)
+            centred, inverse = _centred(x)
         g = g.float()
         mean, along = g.mean(dim=(2, 3), keepdim=True), (g * centred).mean(dim=(2, 3), keepdim=True)
-        slope = torch.addcmul(g - mean, centred, along * deviation.square(), value=-1)
+        slope = torch.addcmul(g - mean, centred, along * inverse.square(), value=-1)
         pixels = x.shape[2] * x.shape[3]
-        return (slope * (scale * deviation)).to(x.dtype), pixels * along * deviation, pixels * mean
+        return (slope * (scale * inverse)).to(x.dtype), pixels * along * inverse, pixels * mean
 
 
 class AdaIN(nn.Module):
@@ -230,7 +230,7 @@ class StyleGANGenerator(MappedGenerator):
         require_shape("w", w, None, self.num_ws, self.w_dim)
         stage = stage or self.full
         require_stage(stage, self.stages)
-        maps = self.noise_per_layer(noise, 2 * stage.resolution.bit_length() - 4)
+        maps = self.noise_per_layer(noise, self.layers_at(stage))
         x: Tensor | None = None
         below: Tensor | None = None
         for number, (name, block) in enumerate(self.net.items()):

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from facegan import __version__
 from facegan.config import Json, UsageError, choose, differences, how_to_install, parse_json
+from facegan.cores import usable_cores
 from facegan.files import require_writable
 from facegan.people.person import RESOLUTIONS
 from facegan.people.picture_set import PictureSet, check_name, clear_leftovers, growing
@@ -134,11 +135,6 @@ def draw_people(
     return Drawn(
         out, len(pictures), len(pictures) - before, time.monotonic() - began, finished=pictures.finished
     )
-
-
-def usable_cores() -> int:
-    """How many cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # ---- before the work

@@ -84,14 +84,6 @@ def head_scale(shape: Shape) -> float:
     return float(spreads[0] / spreads[1])
 
 
-def distance_outside(points: Floats, obstacles: Obstacles) -> Floats:
-    """How far points [..., 3] are outside of the map of radii [...], in dm; negative inside."""
-    flat = np.ascontiguousarray(points.reshape(-1, 3))
-    distances = np.empty(len(flat))
-    _outside_kernel(flat, obstacles, distances)
-    return distances.reshape(points.shape[:-1])
-
-
 @lru_cache(maxsize=1)
 def _middle_vertices() -> Indices:
     skin = head().part_vertices(Part.SKIN)
@@ -213,14 +205,6 @@ def _sampled(grid: Floats, u: float, v: float) -> float:
         grid[i + 1, j] * (1 - b) + grid[i + 1, j + 1] * b
     ) * a
     return value
-
-
-@compiled
-def _outside_kernel(points: Floats, obstacles: Obstacles, distances: Floats) -> None:
-    for n in range(len(points)):
-        x, y, z = points[n] - obstacles.centre
-        u, v = _map_place(x, y, z)
-        distances[n] = np.sqrt(x * x + y * y + z * z) - _sampled(obstacles.radii, u, v)
 
 
 @compiled

@@ -26,7 +26,7 @@ from typing import IO, Any, overload
 from filelock import FileLock, Timeout
 
 from facegan.config import Json, UsageError, differences, first_line
-from facegan.files import MAX_NAME_BYTES, write_atomically
+from facegan.files import MAX_NAME_BYTES, clear_partial, write_atomically
 
 LABELS = "metadata.jsonl"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same set is the same bytes
@@ -242,6 +242,7 @@ def _delete_partials(out: Path) -> None:
     _partial(out, "jsonl").unlink(missing_ok=True)
     _partial(out, "zip").unlink(missing_ok=True)
     shutil.rmtree(_partial(out, "folder"), ignore_errors=True)
+    clear_partial(out.parent, _partial(out, "").name)
 
 
 def _partial(out: Path, kind: str) -> Path:

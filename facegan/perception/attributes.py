@@ -41,7 +41,7 @@ MAX_ATTRIBUTES = 100
 
 
 @dataclass(frozen=True)
-class Attribute:
+class Trait:
     """One number that is read: in `unit`, mean + deviation x the network's output; of a yes/no a logit.
 
     accuracy, on people it has not seen: R^2 of a number, the share of right answers of a yes/no, beside
@@ -61,7 +61,7 @@ class Attribute:
 class AttributesCard:
     """What a file says of itself: what it reads, and what it has learnt from."""
 
-    attributes: tuple[Attribute, ...]
+    attributes: tuple[Trait, ...]
     data: str = ""
     held_out: str = ""
     images_seen: int = 0
@@ -128,8 +128,7 @@ class Attributes:
             raise UsageError(f"{path}: {error}") from None
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
             network = AttributeNetwork(len(card.attributes))
-        shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
-        network.load_state_dict(read_tensors(path, shapes))
+        network.load_state_dict(read_tensors(path, network.state_dict()))
         return cls(network.to(device), card)
 
     def save(self, path: Path) -> None:
@@ -178,7 +177,7 @@ def mirrored(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return scores * np.where([name == "yaw" for name in NAMES], np.float32(-1), np.float32(1))
 
 
-def standardised(table: npt.NDArray[np.float32]) -> tuple[Attribute, ...]:
+def standardised(table: npt.NDArray[np.float32]) -> tuple[Trait, ...]:
     """TABLE with means and deviations of the numbers [N, K]; a yes/no keeps 0 and 1."""
     return tuple(
         replace(attribute, mean=float(np.nanmean(column)), deviation=float(np.nanstd(column)))
@@ -213,7 +212,7 @@ def _hair_darkness(labels: Mapping[str, Any]) -> float:
     return 1 - (1 - greyness) * natural - greyness * GREY_LIGHTNESS
 
 
-GREY_LIGHTNESS = 0.41 ** (1 / 2.2)  # of the renderer's grey hairs: linear 0.41
+GREY_LIGHTNESS = 0.41 ** (1 / 2.2)  # of people.skin.GREY_HAIR; strands (hair.GREY) are lighter
 
 
 @lru_cache
@@ -225,23 +224,23 @@ def _lightness() -> dict[str, float]:
 
 
 _Read = Callable[[Mapping[str, Any]], float]
-_READERS: tuple[tuple[Attribute, _Read], ...] = (
-    (Attribute("age", "number", "years"), lambda labels: float(labels["age_years"])),
-    (Attribute("male", "yes/no"), lambda labels: float(labels["gender_presentation"] == "male")),
+_READERS: tuple[tuple[Trait, _Read], ...] = (
+    (Trait("age", "number", "years"), lambda labels: float(labels["age_years"])),
+    (Trait("male", "yes/no"), lambda labels: float(labels["gender_presentation"] == "male")),
     (
-        Attribute("smile", "number", "weight 0-1"),
+        Trait("smile", "number", "weight 0-1"),
         lambda labels: _shown(labels, "mouthSmileLeft", "mouthSmileRight"),
     ),
-    (Attribute("mouth_open", "number", "weight 0-1"), _mouth_open),
-    (Attribute("glasses", "yes/no"), lambda labels: float(labels["glasses"] != "none")),
-    (Attribute("beard", "yes/no"), lambda labels: float(labels["beard"])),
-    (Attribute("hair_length", "number", "0 bald - 4 long"), _hair_length),
-    (Attribute("hair_darkness", "number", "0 white - 1 black"), _hair_darkness),
-    (Attribute("skin_tone", "number", "0 lightest - 6 darkest"), lambda labels: float(labels["skin_tone"])),
-    (Attribute("yaw", "number", "degrees"), lambda labels: float(labels["yaw_degrees"])),
-    (Attribute("african", "number", "share"), lambda labels: float(labels["ancestry"]["african"])),
-    (Attribute("asian", "number", "share"), lambda labels: float(labels["ancestry"]["asian"])),
-    (Attribute("caucasian", "number", "share"), lambda labels: float(labels["ancestry"]["caucasian"])),
+    (Trait("mouth_open", "number", "weight 0-1"), _mouth_open),
+    (Trait("glasses", "yes/no"), lambda labels: float(labels["glasses"] != "none")),
+    (Trait("beard", "yes/no"), lambda labels: float(labels["beard"])),
+    (Trait("hair_length", "number", "0 bald - 4 long"), _hair_length),
+    (Trait("hair_darkness", "number", "0 white - 1 black"), _hair_darkness),
+    (Trait("skin_tone", "number", "0 lightest - 6 darkest"), lambda labels: float(labels["skin_tone"])),
+    (Trait("yaw", "number", "degrees"), lambda labels: float(labels["yaw_degrees"])),
+    (Trait("african", "number", "share"), lambda labels: float(labels["ancestry"]["african"])),
+    (Trait("asian", "number", "share"), lambda labels: float(labels["ancestry"]["asian"])),
+    (Trait("caucasian", "number", "share"), lambda labels: float(labels["ancestry"]["caucasian"])),
 )
 TABLE = tuple(attribute for attribute, _ in _READERS)
 NAMES = tuple(attribute.name for attribute in TABLE)
