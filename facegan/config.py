@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeVar, Union
 NEAR = 0.7  # share of letters in common, in their order; at 0.5 "run" is near to "train", "list" to "edit"
 MAX_INT = 2**63  # what torch and numpy hold is below
 MAX_FLOAT = sys.float_info.max
+TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 T = TypeVar("T")
 Json = dict[str, Any]
 
@@ -42,7 +43,7 @@ def nearest(given: str, allowed: Iterable[str]) -> str:
 
 def how_to_install(extra: str) -> str:
     """The command that brings what an optional extra of the package names."""
-    return f"pip install 'facegan[{extra}]' (in a checkout: '.[{extra}]')"
+    return f"pip install 'facegan[{extra}]' (in a checkout: -e '.[{extra}]')"
 
 
 def first_line(error: BaseException) -> str:
@@ -60,6 +61,11 @@ def choose(what: str, given: str, allowed: Iterable[str]) -> str:
     if given not in words:
         raise UsageError(f"{what} {given!r}: one of {', '.join(words)}{nearest(given, words)}")
     return given
+
+
+def is_whole(text: str) -> bool:
+    """Whether the text is a whole number, 0 or above, in plain digits."""
+    return text.isascii() and text.isdecimal()
 
 
 def parse_json(text: str) -> Any:
@@ -87,7 +93,7 @@ def from_json(cls: type[T], data: object, where: str = "") -> T:
         UsageError: an unknown or missing field, or a value of the wrong type.
     """
     if not isinstance(data, dict):
-        raise UsageError(f"{where or cls.__name__}: expected an object, got {data!r}")
+        raise UsageError(f"{where or cls.__name__}: expected an object, got {written(data)}")
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in data:
@@ -132,6 +138,10 @@ def override(config: T, assignments: Sequence[str]) -> T:
         for depth, part in enumerate(parents):
             if not isinstance(node.get(part), dict):
                 where = ".".join(parents[: depth + 1])
+                if part in node and node[part] is None:
+                    raise UsageError(
+                        f"--set {name.strip()}: {where} is null here; --set {where}={{...}} makes it"
+                    )
                 groups = [key for key, value in node.items() if isinstance(value, dict)]
                 allowed = f"; one of {', '.join(groups)}" if groups else ""
                 raise UsageError(f"--set {where}: no such group of settings{allowed}{nearest(part, groups)}")
@@ -163,8 +173,16 @@ def differences(old: Json, new: Json, where: str = "") -> list[str]:
         if isinstance(before, dict) and isinstance(after, dict):
             lines += differences(before, after, _dotted(where, name))
         elif before != after:
-            lines.append(f"{_dotted(where, name)}: {before!r} -> {after!r}")
+            lines.append(f"{_dotted(where, name)}: {written(before)} -> {written(after)}")
     return lines
+
+
+def written(value: object) -> str:
+    """The value as settings are written: null, true, 0.5, [1, 2]; a word in quotes."""
+    try:
+        return repr(value) if isinstance(value, str) else json.dumps(value, default=repr)
+    except RecursionError:
+        return "nested too deeply"
 
 
 def _dotted(where: str, name: object) -> str:
@@ -180,25 +198,27 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         allowed = typing.get_args(hint)
         if value not in allowed:
             words = [str(word) for word in allowed]
-            raise UsageError(f"{where} {value!r}: one of {', '.join(words)}{nearest(str(value), words)}")
+            raise UsageError(
+                f"{where} {written(value)}: one of {', '.join(words)}{nearest(str(value), words)}"
+            )
         return value
     if origin is tuple:
         item, *_ = typing.get_args(hint)
         if not isinstance(value, (list, tuple)):
-            raise UsageError(f"{where} {value!r}: expected a list")
+            raise UsageError(f"{where} {written(value)}: expected a list")
         return tuple(_convert(item, element, where) for element in value)
     if dataclasses.is_dataclass(hint):
         return from_json(typing.cast(type, hint), value, where)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
     if hint is int and isinstance(value, int) and abs(value) >= MAX_INT:
         raise UsageError(f"{where} {value}: expected a number below 2**63")
     if hint is float and isinstance(value, (int, float)) and not abs(value) <= MAX_FLOAT:
-        raise UsageError(f"{where} {value}: expected a finite number")
+        raise UsageError(f"{where} {written(value)}: expected a finite number")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UsageError(f"{where} {value!r}: expected {hint.__name__}")
+        raise UsageError(f"{where} {written(value)}: expected {TYPES.get(hint, hint.__name__)}")
     return value
 
 
@@ -215,7 +235,8 @@ def _convert_union(members: tuple[Any, ...], value: object, where: str) -> Any:
         words = [_tag(member)[1] for member in members]
         if tag not in value:
             raise UsageError(f"{where}.{tag}: missing; one of {', '.join(words)}")
-        choose(f"{where}.{tag}", str(value[tag]), words)
+        given = value[tag]
+        choose(f"{where}.{tag}", given if isinstance(given, str) else written(given), words)
     return _convert(members[0], value, where)
 
 

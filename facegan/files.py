@@ -7,6 +7,7 @@
     clear_partial(folder)              what a killed process left half-written
     require_writable(folder, what)     a wrong place is a UsageError before the work begins
     require_writable_file(path, what)  the same for a file to be; require_empty(folder, what): for a folder
+    suffix_of(path, what, allowed)     the ending of its name, when it is an allowed one
 
 Errors of the system (disk full, read-only, ...) are OSErrors that name the file that was to be written.
 """
@@ -14,15 +15,16 @@ Errors of the system (disk full, read-only, ...) are OSErrors that name the file
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from facegan.config import UsageError
+from facegan.config import UsageError, choose
 
 MAX_NAME_BYTES = 255  # of one file or folder, on all common file systems
 _PARTIAL = ".partial"
@@ -103,9 +105,9 @@ def append_line(path: Path, text: str) -> None:
         file.write(text.encode() + b"\n")
 
 
-def clear_partial(folder: Path) -> None:
-    """Deletes what a killed process left half-written in this folder."""
-    for leftover in folder.glob(f".*{_PARTIAL}*"):
+def clear_partial(folder: Path, start: str = "") -> None:
+    """Deletes what a killed process left half-written in this folder, of files whose names start so."""
+    for leftover in folder.glob(f".{glob.escape(start)}*{_PARTIAL}*"):
         leftover.unlink(missing_ok=True)
 
 
@@ -139,6 +141,18 @@ def require_writable_file(path: Path, what: str) -> None:
         raise UsageError(f"{what} {str(path)!r}: its name is (nearly) longer than {MAX_NAME_BYTES} bytes")
     if path.is_dir():
         raise UsageError(f"{what} {str(path)!r}: a folder; name a file in it")
+
+
+def suffix_of(path: Path, what: str, allowed: Iterable[str]) -> str:
+    """The suffix of the path in small letters, when it is an allowed one.
+
+    Raises:
+        UsageError: it is not, or there is none; `what` is how the message calls it.
+    """
+    words = list(allowed)
+    if not path.suffix:
+        raise UsageError(f"{what} of {str(path)!r}: its name has no ending; one of {', '.join(words)}")
+    return choose(what, path.suffix.lower(), words)
 
 
 def require_empty(folder: Path, what: str) -> None:

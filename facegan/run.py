@@ -140,7 +140,10 @@ class Run:
             self._check_growth(self.growth)
         if isinstance(self.model, StyleGAN2Config) and self.model.grows != (self.growth is not None):
             has, lacks = ("model.grows", "growth") if self.model.grows else ("growth", "model.grows")
-            raise UsageError(f"{has} without {lacks}: a StyleGAN2 that grows needs both, others neither")
+            raise UsageError(
+                f"{has} without {lacks}: a StyleGAN2 that grows needs both, others neither; "
+                "model.grows=true and growth={}, or model.grows=false and growth=null"
+            )
         if self.freeze_d < 0 or (self.freeze_d and not self.init):
             raise UsageError(f"freeze_d {self.freeze_d}: 0 or more, and only of a D that came with --init")
         adapts = isinstance(self.augment, Ada) and self.augment.full_images > 0

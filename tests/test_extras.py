@@ -16,7 +16,7 @@ SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PA
 
 
 def test_an_extra_is_installed_from_the_index_or_from_a_checkout() -> None:
-    assert how_to_install("onnx") == "pip install 'facegan[onnx]' (in a checkout: '.[onnx]')"
+    assert how_to_install("onnx") == "pip install 'facegan[onnx]' (in a checkout: -e '.[onnx]')"
 
 
 def test_no_message_words_an_extra_s_installation_itself() -> None:

@@ -50,7 +50,7 @@ def test_constraints_pin_only_torch() -> None:
 
 def test_the_named_extras_are_there() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    expected = {"studio", "onnx", "metrics", "people", "align", "scale", "track", "dev"}
+    expected = {"studio", "onnx", "metrics", "people", "track", "dev"}
     assert set(project["optional-dependencies"]) == expected
 
 

@@ -40,9 +40,9 @@ def test_the_probe_measures_and_leaves_the_threads_as_they_were() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_the_probe_is_the_median_ratio_of_the_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    # the first turn warms up; one of the others was interrupted
-    times = {torch.float32: iter([1, 900, *[6] * 14]), torch.bfloat16: iter([9, 3, *[3] * 14])}
+def test_the_probe_compares_the_fastest_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the first turn warms up; on a busy machine most of the others are interrupted
+    times = {torch.float32: iter([1, *[900] * 8, 6, *[7] * 6]), torch.bfloat16: iter([1, 3, *[500] * 14])}
 
     class Probe:
         def __init__(self, device: torch.device, dtype: torch.dtype) -> None:

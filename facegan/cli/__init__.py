@@ -1,13 +1,16 @@
 """The command line: parse, call the public function, print. Nothing heavy is imported before a command runs.
 
 Results go to stdout (JSON with --json), progress to stderr.
-Exit status: 0 done, 2 wrong use (one line), 1 failed while working, 130 interrupted.
+Exit status: 0 done, 2 wrong use (one line), 1 failed while working, 130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 import warnings
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -61,7 +64,14 @@ _ParseError: Any = typer.BadParameter.__mro__[2]
 def main() -> None:
     """The console script: wrong use becomes one line and exit status 2."""
     warnings.showwarning = lambda message, *_: say(f"facegan: note: {message}")
+    signal.signal(signal.SIGTERM, _end)  # so that nothing half-written is left
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that its encoding lacks
     sys.exit(run(sys.argv[1:]))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def run(arguments: list[str]) -> int:

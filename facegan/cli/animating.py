@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from facegan.cli.options import AsJson, Device, Model, Precision, given_start, print_result
+from facegan.cli.options import AsJson, Device, Model, Precision, given_start, opened_model, print_result
 from facegan.config import UsageError
-from facegan.known import DEFAULT_MODEL
+from facegan.known import DEFAULT_MODEL, DEFAULT_PSI
 from facegan.terminal import counter, number, whole_number
 
 
@@ -46,7 +46,7 @@ def animate(
         typer.Option(
             parser=number,
             metavar="X",
-            help="Truncation: 1 is the whole variety, 0 the average; default: 0.7.",
+            help=f"Truncation: 1 is the whole variety, 0 the average; default: {DEFAULT_PSI}.",
         ),
     ] = None,
     noise: Annotated[
@@ -68,7 +68,6 @@ def animate(
     as_json: AsJson = False,
 ) -> None:
     """Film faces that turn into each other, round and round."""
-    from facegan import models
     from facegan.animation import Held, Motion, check_walks, deal, frames_per_key, parse_walks, write_walks
     from facegan.layers import parse_layers
     from facegan.synthesis import Sampler
@@ -84,7 +83,7 @@ def animate(
     )
     each = len(deal(keys, rows * columns)[0])
     check_walks(out, fps, noise)
-    sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
+    sampler = Sampler(opened_model(model), device=device, precision=precision, batch=batch)
     held = (
         None
         if mix is None

@@ -32,7 +32,10 @@ def people(
     """Draw people who do not exist, with labels; stopped or killed, the same command goes on."""
     from facegan.people.draw import draw_people
 
-    compiling = "the first picture takes up to a minute: the drawing code is being compiled, once a machine"
+    compiling = (
+        "still at the first picture: where the drawing code has to be compiled, once a machine, it takes up "
+        "to a minute"
+    )
     with pace("pictures", compiling) as progress, interruptible() as stopped:
         drawn = draw_people(
             out,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facegan.cli.options import AsJson, Device, Model, Precision, print_result
+from facegan.cli.options import AsJson, Device, Model, Precision, opened_model, print_result
 from facegan.config import UsageError
-from facegan.known import DEFAULT_MODEL
+from facegan.known import DEFAULT_MODEL, DEFAULT_PSI
 from facegan.terminal import number, whole_number
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def edit(
     ] = None,
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("edit.png"),
     model: Model = DEFAULT_MODEL,
-    psi: Annotated[float, typer.Option(parser=number, metavar="X", help="Truncation.")] = 0.7,
+    psi: Annotated[float, typer.Option(parser=number, metavar="X", help="Truncation.")] = DEFAULT_PSI,
     noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",
     label: Annotated[str, typer.Option(help="Of a model with labels: glasses=yes,age=old.")] = "",
     listed: Annotated[bool, typer.Option("--list", help="List the directions instead.")] = False,
@@ -54,10 +54,10 @@ def edit(
     """Move faces along directions of w: a strip for each seed, or two directions against each other."""
     from facegan import models
     from facegan.files import require_writable_file
-    from facegan.images import Provenance, grid, save, save_format
+    from facegan.images import Provenance, save, save_format
     from facegan.latents.direction_file import beside, read
     from facegan.latents.directions import KINDS, Directions
-    from facegan.latents.sheets import Edit, sheet, strengths
+    from facegan.latents.sheets import Edit, figure, sheet, strengths
     from facegan.layers import parse_layers
     from facegan.synthesis import Sampler, parse_seeds
 
@@ -71,10 +71,10 @@ def edit(
                 f"{option} has no effect without a direction that is swept: one without =STRENGTH"
             )
     sweep = "-3..3" if strength is None else strength
-    chosen, range_of = parse_seeds(seeds), strengths(sweep, 7 if steps is None else steps)
+    chosen, range_of = parse_seeds(seeds), strengths(sweep, steps)
     save_format(out)
     require_writable_file(out, "--out")
-    sampler = Sampler(models.load(model), device=device, precision=precision)
+    sampler = Sampler(opened_model(model), device=device, precision=precision)
     path = file or beside(models.find(model))
     given = read(path, sampler.generator).directions if file or path.is_file() else {}
     known = Directions(sampler, given=given)
@@ -86,11 +86,13 @@ def edit(
         return
     swept = [known.named(name, layers) for name, equals, _ in named if not equals]
     held = [(known.named(name, layers), number(value)) for name, equals, value in named if equals]
-    pictures, columns = sheet(sampler, chosen, Edit(swept, held, range_of), psi, noise, label)
+    asked = Edit(swept, held, range_of)
+    pictures, _ = sheet(sampler, chosen, asked, psi, noise, label)
     text = " ".join(direction or []) + (f" {sweep}" if is_swept else "")
     text += f" layers {styles}" if styles else ""
     out.parent.mkdir(parents=True, exist_ok=True)
-    save(out, grid(pictures, columns), Provenance(sampler.model.name, seeds, psi, label=label, edit=text))
+    said = Provenance(sampler.model.name, seeds, psi, label=label, edit=text)
+    save(out, figure(pictures, chosen, asked), said)
     print_result({"sheet": str(out), "pictures": len(pictures)}, as_json)
 
 

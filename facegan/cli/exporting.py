@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facegan.cli.options import AsJson, Model, print_result
+from facegan.cli.options import AsJson, Model, opened_model, print_result
 from facegan.config import UsageError, choose
 from facegan.known import DEFAULT_MODEL
 from facegan.terminal import fail
@@ -61,12 +61,11 @@ def export(
             raise UsageError(
                 f"--{name} has no effect with --format {file_format}: {', '.join(takes)} take it"
             )
-    from facegan import models
     from facegan.interop.agreement import Disagreement
 
     write = getattr(import_module(chosen.module), chosen.function)
     try:
-        result = write(models.load(model, discriminator=chosen.discriminator), out, **given)
+        result = write(opened_model(model, discriminator=chosen.discriminator), out, **given)
     except Disagreement as error:
         raise typer.Exit(fail(str(error), 1)) from None
     print_result(result, as_json)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from facegan.cli.options import AsJson, Device
+from facegan.cli.options import AsJson, Device, opened_model
 from facegan.config import UsageError
 from facegan.known import DEFAULT_MODEL
 from facegan.terminal import number, say, stages, whole_number
@@ -51,7 +51,6 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model, or a set of pictures, against real ones."""
-    from facegan import models
     from facegan.config import to_json
     from facegan.metrics.evaluate import measure
     from facegan.metrics.report import add_to_card, as_text, card_file
@@ -71,7 +70,7 @@ def evaluate(
             subject = pictures_subject(made, seed=seed)
         else:
             sampler = Sampler(
-                models.load(name),
+                opened_model(name),
                 device=device,
                 precision=precision or "auto",
                 batch=DEFAULT_BATCH if batch is None else batch,

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facegan.known import DEFAULT_PSI
+from facegan.terminal import say
+
 if TYPE_CHECKING:
+    from facegan.models import Model as LoadedModel
     from facegan.synthesis import Start
 
 _WORDS = {None: "none", False: "no", True: "yes"}
@@ -25,17 +29,34 @@ def given_start(
 ) -> tuple[Start, Sequence[int], str, float]:
     """What pictures start from: seeds, or a file of latents; its numbers, these as text, and psi.
 
-    psi is 0.7 unless given, but for w of a file, which is truncated already.
+    psi is DEFAULT_PSI unless given, but for w of a file, which is truncated already.
     """
     from facegan.latents.files import read_latents
     from facegan.synthesis import SEEDS, parse_seeds
 
     if latents is None:
         text = default if seeds is None else seeds
-        return SEEDS, parse_seeds(text), text, 0.7 if psi is None else psi
+        return SEEDS, parse_seeds(text), text, DEFAULT_PSI if psi is None else psi
     stored = read_latents(latents)
-    usual = 0.7 if stored.w_rows is None else 1.0
+    usual = DEFAULT_PSI if stored.w_rows is None else 1.0
     return stored, range(len(stored)), f"0-{len(stored) - 1}", usual if psi is None else psi
+
+
+def opened_model(name: str, *, discriminator: bool = False) -> LoadedModel:
+    """The model of that name; says so where its run has more to grow.
+
+    Raises:
+        UsageError: no such model, or it cannot be read.
+    """
+    from facegan import models
+    from facegan.training.run_folder import read_run
+
+    model = models.load(name, discriminator=discriminator)
+    if (Path(name) / "run.json").is_file():
+        now, whole = model.config.resolution, read_run(Path(name)).model.resolution
+        if now < whole:
+            say(f"facegan: note: {name} has grown to {now} of {whole} px so far; go on with --resume")
+    return model
 
 
 def print_result(result: dict[str, Any], as_json: bool) -> None:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from facegan.cli.options import AsJson, Device, Model, Precision, given_start, print_result
+from facegan.cli.options import AsJson, Device, Model, Precision, given_start, opened_model, print_result
 from facegan.config import UsageError, choose
-from facegan.known import DEFAULT_MODEL
+from facegan.known import DEFAULT_MODEL, DEFAULT_PSI
 from facegan.terminal import counter, number, whole_number
 
 FIGURES = ("stylegan",)
@@ -37,7 +37,7 @@ def generate(
         typer.Option(
             parser=number,
             metavar="X",
-            help="Truncation: 1 is the whole variety, 0 the average face; default: 0.7.",
+            help=f"Truncation: 1 is the whole variety, 0 the average face; default: {DEFAULT_PSI}.",
         ),
     ] = None,
     cutoff: Cutoff = None,
@@ -70,7 +70,6 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Make pictures: OUT/seed0000.png and so on, or one grid."""
-    from facegan import models
     from facegan.latents.files import check_latents_path, write_latents
     from facegan.latents.near import DEFAULT_RADIUS, Near
     from facegan.output import each_once, write_grid, write_pictures
@@ -85,7 +84,7 @@ def generate(
     if like is not None:
         start = Near(like, DEFAULT_RADIUS if radius is None else radius)
     how_to_run: dict[str, Any] = {"device": device, "precision": precision, "runtime": runtime}
-    sampler = Sampler(models.load(model), batch=batch, pictures=len(chosen), **how_to_run)
+    sampler = Sampler(opened_model(model), batch=batch, pictures=len(chosen), **how_to_run)
     if not as_grid and not isinstance(chosen, range):
         chosen = list(each_once(chosen))
     if save_latents is not None:
@@ -116,7 +115,7 @@ def mix(
         str | None, typer.Option(help="stylegan: coarse, middle and fine styles in one picture.")
     ] = None,
     model: Model = DEFAULT_MODEL,
-    psi: Annotated[float, Psi] = 0.7,
+    psi: Annotated[float, Psi] = DEFAULT_PSI,
     cutoff: Cutoff = None,
     noise: Noise = "const",
     label: Label = "",
@@ -127,7 +126,6 @@ def mix(
     as_json: AsJson = False,
 ) -> None:
     """Mix styles: each row's face with some layers of each column's, in one labelled picture."""
-    from facegan import models
     from facegan.layers import parse_layers
     from facegan.mixing import Bands, count_pictures, stylegan_bands, write_figure
     from facegan.synthesis import Sampler, parse_seeds
@@ -137,7 +135,7 @@ def mix(
         if styles is not None:
             raise UsageError("--styles has no effect with --figure: it shows coarse, middle and fine styles")
     row_seeds, column_seeds = parse_seeds(rows), parse_seeds(cols)
-    sampler = Sampler(models.load(model), device=device, precision=precision, batch=batch)
+    sampler = Sampler(opened_model(model), device=device, precision=precision, batch=batch)
     num_ws, words = sampler.generator.num_ws, "coarse" if styles is None else styles
     bands: Bands = {words: parse_layers(words, num_ws)} if figure is None else stylegan_bands(num_ws)
     total = count_pictures(row_seeds, column_seeds, bands)

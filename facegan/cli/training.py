@@ -36,6 +36,9 @@ def demo(
 def train(
     out: Annotated[Path, typer.Option(help="The run's folder.")],
     preset: Annotated[str | None, typer.Option(help=PRESET_NAMES)] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Instead of a preset: all settings of this run or run.json.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Folder or zip of pictures; default: the starter set.")
     ] = None,
@@ -62,33 +65,45 @@ def train(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print all settings as JSON, and end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model; Ctrl-C saves and stops, --resume goes on exactly."""
-    from facegan.config import override
+    from facegan.config import override, to_json
     from facegan.presets import preset as find_preset
     from facegan.training.distributed import ProcessError
     from facegan.training.joining import joined
     from facegan.training.loop import train as run_training
     from facegan.training.progress import ProgressReporter
-    from facegan.training.run_folder import RunFolder
+    from facegan.training.run_folder import RunFolder, read_run
 
     limit = seconds(stop_after) if stop_after is not None else float("inf")
     if force and not resume:
         raise UsageError("--force has no effect without --resume")
-    if resume and preset:
-        raise UsageError("--preset with --resume: the run's own run.json is used; change values with --set")
+    if (resume, preset is not None, config is not None).count(True) > 1:
+        raise UsageError(
+            "--preset, --config, --resume: one of them; --resume uses the run's own run.json; "
+            "change values with --set"
+        )
     if init is not None and (resume or not init):
         raise UsageError("--init needs a model's name, and a new run: with --resume it goes on from its own")
-    if not resume and not preset:
+    if resume:
+        run = RunFolder(out).read_config()
+    elif config is not None:
+        run = read_run(config)
+    elif preset:
+        run = find_preset(preset).run
+    else:
         raise UsageError("--preset is missing: which run? such as --preset dcgan-64")
-    run = RunFolder(out).read_config() if resume else find_preset(preset or "").run
     given = {"data.path": data, "data.crop": crop, "init": init, "seed": seed, "device": device}
     given |= {"precision": precision, "track": None if resume else "auto"}
     assignments = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
     run = override(
         run, [*assignments, *(_batch_settings(batch) if batch is not None else []), *(settings or [])]
     )
+    if dry_run:
+        print(json.dumps(to_json(run), indent=2))
+        return
     try:
         with ExitStack() as stack:
             world = stack.enter_context(joined(run.device))

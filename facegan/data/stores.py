@@ -24,8 +24,8 @@ from filelock import FileLock
 
 from facegan.config import UsageError, parse_json
 from facegan.data.source import Entry, Source, on_one_line, reason
-from facegan.files import require_writable, write_atomically, write_text
-from facegan.images import Crop, Pixels, decode, fit
+from facegan.files import clear_partial, require_writable, write_atomically, write_text
+from facegan.images import Crop, Pixels, decode, enlarges, fit
 
 Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
 
@@ -37,7 +37,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 class Store(ABC):
-    """Pictures by number: `read` gives uint8 [n, C, H, W]; `index` holds key, names, skipped."""
+    """Pictures by number: `read` gives uint8 [n, C, H, W]; `index` holds key, names, skipped, enlarged."""
 
     index: dict[str, Any]
 
@@ -69,6 +69,7 @@ class MappedStore(Store):
                     index.update(decoding.whole(key, progress, lambda pixels: file.write(pixels.tobytes())))
 
             index_path.unlink(missing_ok=True)
+            clear_partial(folder, key)
             write_atomically(pixels_path, write)
             return index
 
@@ -156,12 +157,15 @@ class _Decoding:
         source = self._source
         names: list[str] = []
         skipped: dict[str, str] = {}
+        enlarged = 0
         for done, (entry, result) in enumerate(self._all(), 1):
             if isinstance(result, str):
                 skipped[entry.name] = result
             else:
+                pixels, larger = result
                 names.append(entry.name)
-                take(result)
+                enlarged += larger
+                take(pixels)
             if progress:
                 progress(done, len(source.pictures))
         if not names:
@@ -175,6 +179,7 @@ class _Decoding:
             "crop": self._crop,
             "names": names,
             "skipped": skipped,
+            "enlarged": enlarged,
         }
 
     def again(self, entry: Entry) -> Pixels:
@@ -184,15 +189,15 @@ class _Decoding:
             OSError: it no longer is.
         """
         try:
-            return self._one(entry)
+            return self._one(entry)[0]
         except Exception as error:
             what = f"its {entry.name} has become unreadable: {reason(error)}"
             raise OSError(None, what, str(self._source.path)) from error
 
-    def _all(self) -> Iterator[tuple[Entry, Pixels | str]]:
-        """(entry, pixels or the reason why there are none), in order, a bounded number ahead."""
+    def _all(self) -> Iterator[tuple[Entry, tuple[Pixels, bool] | str]]:
+        """(entry, what `_one` gives or the reason why not), in order, a bounded number ahead."""
 
-        def attempt(entry: Entry) -> Pixels | str:
+        def attempt(entry: Entry) -> tuple[Pixels, bool] | str:
             try:
                 return self._one(entry)
             except Exception as error:  # whatever is wrong with one file must not end the run; it is reported
@@ -203,10 +208,13 @@ class _Decoding:
             chunk = pictures[start : start + _DECODE_AHEAD]
             yield from zip(chunk, self._threads.map(attempt, chunk), strict=True)
 
-    def _one(self, entry: Entry) -> Pixels:
-        channels, *size = self._shape
-        pixels = fit(decode(self._source.read(entry), channels), (size[0], size[1]), self._crop)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    def _one(self, entry: Entry) -> tuple[Pixels, bool]:
+        """The pixels, and whether the picture had to be enlarged for them."""
+        channels, height, width = self._shape
+        image = decode(self._source.read(entry), channels)
+        pixels = fit(image, (height, width), self._crop)
+        larger = enlarges(image.size, (height, width), self._crop)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1)), larger
 
 
 def _key(source: Source, shape: Shape, crop: Crop) -> str:
@@ -244,6 +252,7 @@ def _read_index(path: Path, source: Source, shape: Shape, key: str) -> dict[str,
         index.get("key") == key
         and index.get("shape") == list(shape)
         and isinstance(index.get("crop"), str)
+        and isinstance(index.get("enlarged", 0), int)  # maps of earlier versions do not say it
         and isinstance(names, list)
         and isinstance(skipped, dict)
         and all(isinstance(why, str) for why in skipped.values())
