@@ -89,7 +89,8 @@ def shortened(text: str) -> str:
 def type_in(text: str) -> None:
     """Runs a `facegan` line; it ends well and leaves what it names."""
     words = shlex.split(shortened(text))[1:]
-    out = Path(words[words.index("--out") + 1]) if "--out" in words else None
+    leaves = "--out" in words and "--dry-run" not in words
+    out = Path(words[words.index("--out") + 1]) if leaves else None
     if words[0] == "people":
         out = Path(words[1])
     if out is not None and words[0] in ("train", "people", "export") and "--resume" not in words:
