@@ -24,8 +24,8 @@ import torch
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from facegan.config import UsageError, choose, first_line
-from facegan.files import write_atomically
+from facegan.config import UsageError, first_line
+from facegan.files import suffix_of, write_atomically
 
 Pixels = npt.NDArray[np.uint8]
 Crop = Literal["center", "pad", "celeba"]
@@ -153,6 +153,13 @@ def fit(image: Image.Image, size: tuple[int, int], crop: Crop) -> Pixels:
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
+def enlarges(image_size: tuple[int, int], size: tuple[int, int], crop: Crop) -> bool:
+    """Whether `fit` makes a picture of that width and height larger, for that height and width."""
+    (width, height), (to_height, to_width) = (128, 128) if crop == "celeba" else image_size, size
+    scales = to_width / width, to_height / height
+    return (min(scales) if crop == "pad" else max(scales)) > 1
+
+
 # ---- grids
 
 
@@ -207,7 +214,7 @@ def save_format(path: Path) -> str:
     Raises:
         UsageError: the suffix is not one of SAVE_FORMATS.
     """
-    return SAVE_FORMATS[choose("picture format", path.suffix.lower(), SAVE_FORMATS)]
+    return SAVE_FORMATS[suffix_of(path, "picture format", SAVE_FORMATS)]
 
 
 def save(path: str | os.PathLike[str], pixels: Pixels, provenance: Provenance | None = None) -> None:

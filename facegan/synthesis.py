@@ -7,12 +7,14 @@
     for seed, picture in sampler.stream(...)  the same, one by one, in constant memory
 
 A seed is z = RandomState(seed).randn(1, z_dim), the field's convention, so a published seed gives the
-published face. What a picture looks like does not depend on the batch it was made in.
+published face. A picture is the same in any batch, to one grey level (bf16: five): sums round.
 """
 
 from __future__ import annotations
 
 import copy
+import numbers
+import operator
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -23,7 +25,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from facegan.config import UsageError, choose
+from facegan.config import UsageError, choose, is_whole
 from facegan.images import Pixels, to_uint8
 from facegan.models import Model
 from facegan.networks.base import NOISE_MODES, exact_convolutions
@@ -46,7 +48,7 @@ def parse_seeds(text: str, most: int | None = None) -> Sequence[int]:
     ranges = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not (_is_number(first) and (_is_number(last) if dash else not last)):
+        if not (is_whole(first) and (is_whole(last) if dash else not last)):
             raise UsageError(
                 f"seeds {text!r}: expected ranges and lists of whole numbers, such as 0-63 or 1,5,9-12"
             )
@@ -69,19 +71,41 @@ def parse_seeds(text: str, most: int | None = None) -> Sequence[int]:
     return [seed for seeds in ranges for seed in seeds]
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
-
-
 def check_seed(seed: int) -> int:
-    """The seed when it is in 0 .. 2**32 - 1.
+    """The seed when it is a whole number in 0 .. 2**32 - 1.
 
     Raises:
         UsageError: it is not.
     """
-    if not 0 <= seed <= MAX_SEED:
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        raise UsageError(f"seed {seed!r}: a whole number, 0 to {MAX_SEED}") from None
+    if not 0 <= number <= MAX_SEED:
         raise UsageError(f"seed {seed}: 0 to {MAX_SEED}")
-    return seed
+    return number
+
+
+def check_psi(psi: float) -> float:
+    """The psi when it is a number in -MAX_PSI .. MAX_PSI.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not (isinstance(psi, numbers.Real) and abs(psi) <= MAX_PSI):
+        raise UsageError(f"psi {psi!r}: {-MAX_PSI:g} to {MAX_PSI:g}, usually 0.5 to 1")
+    return psi
+
+
+def check_cutoff(cutoff: int | None, num_ws: int) -> int | None:
+    """The cutoff when a model of so many layers has that many; None: all.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if cutoff is not None and not 0 <= cutoff <= num_ws:
+        raise UsageError(f"cutoff {cutoff}: 0 to {num_ws}, the number of this model's layers")
+    return cutoff
 
 
 def latent(seed: int, z_dim: int) -> npt.NDArray[np.float64]:
@@ -196,6 +220,8 @@ class Sampler:
     ) -> Iterator[tuple[list[int], Tensor]]:  # fmt: skip
         """(seeds, their w [N, num_ws, w_dim]) a batch at a time: what `stream` makes its pictures of."""
         self.labels.parse(label)  # before the first seed is asked for
+        if not isinstance(seeds, Iterable):
+            raise UsageError(f"seeds {seeds!r}: several, such as range(64) or [{seeds!r}]")
         remaining = iter(seeds)
         while chunk := list(islice(remaining, self.batch)):
             yield chunk, start.w(self, chunk, psi, cutoff, label)
@@ -234,11 +260,9 @@ class Sampler:
         Raises:
             UsageError: psi is not in -MAX_PSI .. MAX_PSI, or the cutoff not a number of layers.
         """
-        if not abs(psi) <= MAX_PSI:
-            raise UsageError(f"psi {psi}: {-MAX_PSI:g} to {MAX_PSI:g}, usually 0.5 to 1")
         g = self.generator
-        if cutoff is not None and not 0 <= cutoff <= g.num_ws:
-            raise UsageError(f"cutoff {cutoff}: 0 to {g.num_ws}, the number of this model's layers")
+        check_psi(psi)
+        check_cutoff(cutoff, g.num_ws)
         w = g.mapping(torch.from_numpy(z.astype(np.float32)).to(g.w_avg.device), label)
         centre = g.centre(label)
         truncated = w if psi == 1 else centre + psi * (w - centre)

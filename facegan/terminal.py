@@ -75,10 +75,10 @@ def seconds(text: str) -> float:
     Raises:
         UsageError: of another form.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", text.strip())
     if not match:
         raise UsageError(f"--stop-after {text!r}: a number and s, m or h, such as 90s, 20m, 2h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def parse_message(error: Any) -> str:
@@ -133,7 +133,10 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for each stage of the work; in the end, where the time went."""
+    """A bar on stderr for each stage of the work; in the end, where the time went.
+
+    Without a terminal, a line as each begins, and one every 10 s.
+    """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TaskID
 
@@ -141,14 +144,17 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     tasks: dict[str, TaskID] = {}
     taken: dict[str, float] = {}
-    before = monotonic()
+    said = before = monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
 
         def advance(what: str, done: int, total: int) -> None:
-            nonlocal before
+            nonlocal before, said
             now = monotonic()
             taken[what] = taken.get(what, 0.0) + now - before
             before = now
+            if bar.disable and (what not in tasks or now - said >= LINE_SECONDS):
+                said = now
+                say(f"{what}: {done:,} of {total:,}")
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=total)
             bar.update(tasks[what], completed=done)

@@ -15,8 +15,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import GifImagePlugin, Image
 
-from facegan.config import UsageError, choose
-from facegan.files import replaced
+from facegan.config import UsageError
+from facegan.files import replaced, suffix_of
 from facegan.images import Pixels, rgb
 
 FORMATS = (".mp4", ".webp", ".gif")
@@ -33,7 +33,7 @@ _CODECS: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
 
 def check_film(path: Path, fps: int) -> None:
     """Raises UsageError where the suffix is not one of a film's, or the format has no such rate."""
-    suffix = choose("film format", path.suffix.lower(), FORMATS)
+    suffix = suffix_of(path, "film format", FORMATS)
     if not 1 <= fps <= MAX_FPS[suffix]:
         raise UsageError(f"fps {fps}: 1 to {MAX_FPS[suffix]} in {suffix}")
 

@@ -315,7 +315,7 @@ def test_the_command_passes_latents_of_a_file_as_they_are(
 def test_the_command_holds_the_styles_of_a_seed(
     styled: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(models, "load", lambda name: styled.model)
+    monkeypatch.setattr(models, "load", lambda name, **_: styled.model)
     given = spied(styled, monkeypatch)
     words = ["--mix", "7", "--styles", "2-3", "--seeds", "1,2", "--seconds-per-key", "1", "--fps", "2"]
     assert cli.run(["animate", *words, "--device", "cpu", "--out", str(tmp_path / "a.gif")]) == 0

@@ -17,7 +17,7 @@ from facegan.latents.attributes import (
     attribute_directions,
     best_layers,
     conditional,
-    fit,
+    fit_directions,
     layer_choices,
     leakage,
     normals,
@@ -196,7 +196,9 @@ def test_fitting_a_model_finds_what_makes_it_redder(
             return super().scores(pictures)[:, :2]
 
     told: list[tuple[str, int, int]] = []
-    found = fit(sampler, RedGreen(), samples=300, psi=0.7, progress=lambda *words: told.append(words))
+    found = fit_directions(
+        sampler, RedGreen(), samples=300, psi=0.7, progress=lambda *words: told.append(words)
+    )
     assert list(found.directions) == ["red", "green"]
     changes = np.array(found.card.leakage)
     assert changes[0, 0] > 0.5

@@ -27,10 +27,10 @@ from facegan.perception.attributes import (
     NAMES,
     SHIPPED,
     TABLE,
-    Attribute,
     AttributeNetwork,
     Attributes,
     AttributesCard,
+    Trait,
     mirrored,
     standardised,
     targets,
@@ -52,7 +52,7 @@ def random_attributes() -> Attributes:
     network.draw_weights()
     for conv in network.convs:
         torch.nn.init.normal_(conv.bias, std=0.3)  # type: ignore[arg-type]
-    card = AttributesCard((Attribute("age", "number", "years", 40.0, 10.0), Attribute("glasses", "yes/no")))
+    card = AttributesCard((Trait("age", "number", "years", 40.0, 10.0), Trait("glasses", "yes/no")))
     return Attributes(network, card)
 
 
@@ -234,7 +234,7 @@ def header(*attributes: dict[str, Any]) -> str:
         (header(*[{"name": "age", "kind": "number"}] * 2), "2 attributes: 1 to 100, each once"),
         (header(*({"name": str(n), "kind": "number"} for n in range(101))), "101 attributes"),
         (header({"name": "age", "kind": "number", "deviation": 0}), "deviation 0.0, not above 0"),
-        (header({"name": "age", "kind": "number", "mean": "x"}), "expected float"),
+        (header({"name": "age", "kind": "number", "mean": "x"}), "expected a number"),
         (header({"name": "age", "kind": "colour"}), "one of number, yes/no"),
         (header({"name": "age", "kind": "number"}), r"head.* has shape \[2"),
     ],
@@ -377,4 +377,4 @@ def test_people_without_labels_are_refused(picture_folder: Path, tmp_path: Path)
 
 def test_the_card_is_read_from_json() -> None:
     card = from_json(AttributesCard, {"attributes": [{"name": "age", "kind": "number"}]})
-    assert card.attributes == (Attribute("age", "number"),)
+    assert card.attributes == (Trait("age", "number"),)

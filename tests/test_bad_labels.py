@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_data import GOOD, folder_of, opened
 
-from facegan.data import Dataset
+from facegan.config import UsageError
+from facegan.data import DataConfig, Dataset
+from facegan.run import Run
+from facegan.training.labels import labelled as labelled_run
 
 DEEP = "[" * 100_000
 METADATA_LINES = [
@@ -66,6 +70,19 @@ def test_bad_lines_of_dataset_json_are_named(tmp_path: Path) -> None:
         "dataset.json, label 3": "labels 'x.png', which is not there",
         "b.png": "has no labels",
     }
+
+
+@pytest.mark.parametrize("vector", ["[0.5, 0.5]", "[1, 1]", "[0, 0]", "[]", '[1, "a"]', "[1, 2]", "[0, 2]"])
+def test_a_vector_that_is_not_one_hot_is_named_and_a_run_that_asks_for_it_says_why(
+    vector: str, tiny_run_config: Run, tmp_path: Path
+) -> None:
+    content = f'{{"labels": [["a.png", {vector}], ["b.png", {vector}]]}}'.encode()
+    data = opened(folder_of({"a.png": GOOD, "b.png": GOOD, "dataset.json": content}, tmp_path))
+    why = "a vector that is not one 1 and else 0: it names no class"
+    assert data.label_problems == {f"dataset.json, label {number}": why for number in (1, 2)}
+    run = replace(tiny_run_config, data=DataConfig("x", labels=("class",)))
+    with pytest.raises(UsageError, match=f"they have none at all; labels of pictures: .* label 1: {why}"):
+        labelled_run(run, data, warn=print)
 
 
 def test_bad_lines_of_celeba_attributes_are_named(tmp_path: Path) -> None:

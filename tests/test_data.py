@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_data import SHADES, opened, shaded_pictures, write_picture, zipped
 
+from facegan.config import UsageError
 from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.data.dataset import STARTER_PATH
 from facegan.labels import label_space
@@ -110,6 +111,13 @@ def test_set_above_the_cache_limit_writes_no_map(
 ) -> None:
     opened(folder, limit=limit_bytes / 1e9)
     assert [file.stat().st_size for file in tmp_path.glob("cache/**/*.u8")] == map_bytes
+
+
+def test_an_unknown_crop_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"data.crop 'centre': one of center, pad, celeba .did you mean 'center'"
+    ):
+        DataConfig("x", crop="centre")  # type: ignore[arg-type]
 
 
 def test_progress_counts_every_picture(folder: Path) -> None:

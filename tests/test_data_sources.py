@@ -102,6 +102,12 @@ LABEL_FILES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     ),
     "metadata of other pictures": ("metadata.jsonl", '{"file_name": "x.png", "age": 3}', {}, {}),
     "NVIDIA": ("dataset.json", '{"labels": [["0.png", 3], ["1.png", 0]]}', {"class": 3}, {"class": 0}),
+    "NVIDIA, one-hot": (
+        "dataset.json",
+        '{"labels": [["0.png", [0.0, 0.0, 1.0]], ["1.png", [1, 0, 0]]]}',
+        {"class": 2},
+        {"class": 0},
+    ),
     "NVIDIA, no labels": ("dataset.json", '{"labels": null}', {}, {}),
     "NVIDIA, broken": ("dataset.json", '{"labels": [["0.png"', {}, {}),
     "CelebA": ("list_attr_celeba.txt", CELEBA, CELEBA_0, CELEBA_1),

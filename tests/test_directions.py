@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import one_line
 from PIL import Image
 from small_stylegan2 import small_sampler
 
@@ -17,7 +18,7 @@ from facegan import cli, models
 from facegan.config import UsageError
 from facegan.images import read_provenance
 from facegan.latents.directions import Direction, Directions, moved, principal, semantic
-from facegan.latents.sheets import Edit, sheet, strengths
+from facegan.latents.sheets import Edit, figure, sheet, strengths
 from facegan.networks.stylegan import StyleGANConfig, StyleGANGenerator
 from facegan.synthesis import Sampler, latent
 
@@ -98,7 +99,7 @@ def test_a_stylegan_s_styles_are_scales_and_shifts() -> None:
 @pytest.mark.parametrize(
     ("name", "layers", "words"),
     [
-        ("smile", LAYERS, "such as pca:0"),
+        ("smile", LAYERS, "this model has no attribute directions; latents.attributes.fit_directions makes"),
         ("pca:", LAYERS, "such as pca:0"),
         ("pca:-1", LAYERS, "such as pca:0"),
         ("ica:0", LAYERS, "one of pca, sefa"),
@@ -166,6 +167,28 @@ def test_what_is_held_alone_shows_before_and_after(sampler: Sampler) -> None:
     assert (pictures[0] != pictures[1]).any()
 
 
+def test_a_sheet_has_its_seeds_and_strengths_at_the_edges() -> None:
+    first, second = direction(0), direction(1)
+    assert Edit([first], [], [-1.5, 0.0, 2.0]).labels([7, 8]) == (["7", "8"], ["-1.5", "0", "2"])
+    assert Edit([], [(first, 4.0)], [0.0]).labels([7]) == (["7"], ["before", "after"])
+    rows, columns = Edit([first, second], [], [-1.0, 1.0]).labels([7])
+    assert (rows, columns) == (["pca:1 -1", "pca:1 1"], ["-1", "1"])
+
+
+def test_a_sheet_s_pictures_stand_side_by_side_below_and_beside_the_labels() -> None:
+    """64 px: wider than the labels, so that the pictures touch, in the lower right corner of the sheet."""
+    pictures = np.random.default_rng(0).integers(1, 255, (6, 64, 64, 3), dtype=np.uint8)
+    drawn = figure(pictures, [3, 4], Edit([direction(0)], [], [-2.0, 0.0, 2.0]))
+    whole = np.concatenate([np.concatenate(list(row), axis=1) for row in pictures.reshape(2, 3, 64, 64, 3)])
+    assert (drawn[-128:, -192:] == whole).all()
+    height, width, _ = drawn.shape
+    assert height < 3 * 64  # no cells of sources before them
+    assert width < 4 * 64
+    for edge in (drawn[:-128], drawn[:, :-192]):
+        assert (edge < 128).any()  # ink
+    assert (drawn[:-128, :-192] == 255).all()  # the corner
+
+
 def test_a_sheet_that_cannot_be_is_refused(sampler: Sampler) -> None:
     with pytest.raises(UsageError, match="at most 2"):
         Edit([direction(0), direction(1), direction(2)], [], [0.0])
@@ -177,7 +200,10 @@ def test_a_sheet_that_cannot_be_is_refused(sampler: Sampler) -> None:
 
 def test_strengths_are_a_range_or_one() -> None:
     assert strengths("-3..3", 7) == [-3, -2, -1, 0, 1, 2, 3]
-    assert strengths("1.5", 7) == [1.5]
+    assert strengths("1.5") == [1.5]
+    assert strengths("-3..3") == strengths("-3..3", 7)
+    with pytest.raises(UsageError, match="steps 7: no effect with one strength"):
+        strengths("1.5", 7)
     for text, steps in (("", 7), ("a..b", 7), ("1..", 7), ("nan", 7), ("0..inf", 7), ("0..1", 1)):
         with pytest.raises(UsageError, match=r"strength|steps"):
             strengths(text, steps)
@@ -205,7 +231,9 @@ def test_the_command_writes_a_sheet_that_says_what_it_is(
     assert cli.run([*words, "--seeds", "1,2", "--strength", "-2..2", "--steps", "5", "--styles", "1-3"]) == 0
     assert json.loads(capsys.readouterr().out) == {"sheet": str(out), "pictures": 10}
     with Image.open(out) as opened:
-        assert opened.size == (5 * 16, 2 * 16)
+        width, height = opened.size
+    assert width > 5 * 16  # labels at the edges
+    assert height > 2 * 16
     said = read_provenance(out)
     assert said is not None
     assert (said.edit, said.seeds, said.synthetic) == ("pca:0 sefa:1=2 -2..2 layers 1-3", "1,2", True)
@@ -242,7 +270,4 @@ def test_the_command_lists_the_strongest(model_file: Path, capsys: pytest.Captur
 def test_wrong_use_is_one_line(
     model_file: Path, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(edit_words(model_file, tmp_path / "strip.png", *words)) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
+    assert said in one_line(capsys, edit_words(model_file, tmp_path / "strip.png", *words))

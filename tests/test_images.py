@@ -15,7 +15,7 @@ from PIL import Image
 from small_data import encoded, noise
 
 from facegan import images
-from facegan.images import decode, fit, grid, to_float, to_uint8
+from facegan.images import Crop, decode, enlarges, fit, grid, to_float, to_uint8
 
 
 def values(image: Image.Image) -> list[Any]:
@@ -269,6 +269,28 @@ def test_fit_gives_a_square_with_the_picture_s_channels(
 ) -> None:
     pixels = fit(Image.new(mode, (178, 218)), (resolution, resolution), crop)
     assert (pixels.shape, pixels.dtype) == ((resolution, resolution, channels), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "crop", "larger"),
+    [
+        (64, 64, "center", False),
+        (63, 64, "center", True),
+        (3000, 20, "center", True),  # its middle, 20x20
+        (3000, 20, "pad", False),  # all of it becomes 64 wide
+        (40, 20, "pad", True),
+        (178, 218, "celeba", False),  # of which 128x128 are used
+    ],
+)
+def test_a_picture_is_enlarged_where_what_is_used_of_it_is_smaller(
+    width: int, height: int, crop: Crop, larger: bool
+) -> None:
+    assert enlarges((width, height), (64, 64), crop) == larger
+
+
+def test_celeba_s_window_is_enlarged_beyond_its_128_pixels() -> None:
+    assert not enlarges((178, 218), (128, 128), "celeba")
+    assert enlarges((178, 218), (256, 256), "celeba")
 
 
 def test_resizing_keeps_a_flat_picture_flat() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command_line import one_line
 from numpy.lib import format as npy
 from PIL import Image
 from small_stylegan2 import SHAPE, networks
@@ -38,13 +39,6 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sampler(model_file: Path) -> Sampler:
     return Sampler(models.load(str(model_file)), device="cpu", precision="fp32", batch=2)
-
-
-def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    assert cli.run(arguments) == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
-    return err
 
 
 # ---- round trips

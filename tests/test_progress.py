@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
-from facegan.data import open_dataset
+from facegan.data import DataConfig, open_dataset
 from facegan.presets import preset
 from facegan.run import Run
 from facegan.training.progress import ProgressReporter, by_heart
@@ -97,3 +99,43 @@ def test_a_run_on_few_pictures_says_so_once_and_not_when_it_goes_on(
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("note: ")]
     assert len(lines) == times
     assert all("hundred pictures, here 24, are learned by heart" in line for line in lines)
+
+
+@pytest.mark.parametrize(("seen", "total"), [(96, 96), (256, 100)])
+def test_a_run_that_is_finished_says_what_it_saw_and_what_it_was_to_see(
+    tiny_run_config: Run, seen: int, total: int
+) -> None:
+    stream = io.StringIO()
+    run = replace(tiny_run_config, total_images=total)
+    with ProgressReporter(Console(file=stream, width=60)) as reporter:
+        reporter.start(run, open_dataset(run.data, resolution=8), seen, math.inf)
+    assert f"it has seen {seen} images, and total_images is {total}; to go on, raise it" in stream.getvalue()
+
+
+# ---- small pictures
+
+
+def noted(run: Run, sides: list[tuple[int, int]], folder: Path, images_seen: int = 0) -> list[str]:
+    """The notes when a run on pictures of these widths and heights begins, at 8 px."""
+    folder.mkdir()
+    for number, size in enumerate(sides):
+        Image.new("RGB", size).save(folder / f"{number}.png")
+    stream = io.StringIO()
+    for _ in range(2):  # the second time from the cache
+        dataset = open_dataset(DataConfig(str(folder)), resolution=8, cache=folder / "cache")
+        stream = io.StringIO()
+        with ProgressReporter(Console(file=stream, width=60)) as reporter:
+            reporter.start(run, dataset, images_seen, math.inf)
+    return [line for line in stream.getvalue().splitlines() if "enlarged" in line]
+
+
+def test_pictures_smaller_than_the_model_s_are_counted(tiny_run_config: Run, tmp_path: Path) -> None:
+    many = [(1, 1), (300, 7), (8, 8), (7, 300), (9, 20)]
+    assert noted(tiny_run_config, many, tmp_path / "a") == [
+        "note: 3 pictures are smaller than 8 px in a side, and are enlarged"
+    ]
+    assert noted(tiny_run_config, many[:1], tmp_path / "b") == [
+        "note: 1 picture is smaller than 8 px in a side, and is enlarged"
+    ]
+    assert noted(tiny_run_config, many[2:3], tmp_path / "c") == []
+    assert noted(tiny_run_config, many, tmp_path / "d", images_seen=16) == []  # it was said when it began

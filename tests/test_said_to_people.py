@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facegan import cli
+from facegan import cli, terminal
 from facegan.cli.options import print_result
 from facegan.config import UsageError
 from facegan.interop.agreement import Agreement, written
@@ -93,3 +93,24 @@ def test_four_samples_are_told_how_many_are_sensible(few: Path) -> None:
 
 def test_a_set_that_is_smaller_than_usual_is_told_so_beside_what_it_has(few: Path) -> None:
     assert refused(few, 10_000).endswith("it has 154; --samples 154, though 2,000 or more are usual")
+
+
+# ---- stages of long work, without a terminal
+
+
+def test_each_stage_is_told_as_it_begins_and_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock: at the beginning, then at each call."""
+    clock = iter([0.0, 1.0, 2.0, 10.9, 11.0, 11.5, 12.0])
+    monkeypatch.setattr(terminal, "monotonic", lambda: next(clock))
+    with terminal.stages() as advance:
+        for done in (64, 128, 192, 256, 1000):
+            advance("samples of m", done, 1000)
+        advance("distances", 0, 3)
+    assert capsys.readouterr().err.splitlines() == [
+        "samples of m: 64 of 1,000",
+        "samples of m: 256 of 1,000",
+        "distances: 0 of 3",
+        "seconds: samples of m 11.5, distances 0.5",
+    ]

@@ -46,7 +46,7 @@ def test_an_address_or_a_port_that_is_not_here_is_wrong_use() -> None:
         (["--set", "max_picture=3"], "did you mean 'max_pictures'"),
         (["--allow-origin", "example.org"], "such as https://example.org"),
         (["--port", "0", "--model", "dcgn-64"], "did you mean 'dcgan-64'"),
-        (["--port", "0", "--api-keys", "nowhere"], "nowhere: No such file"),
+        (["--port", "0", "--api-keys", "nowhere"], "'nowhere': No such file"),
     ],
 )
 def test_wrong_words_are_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

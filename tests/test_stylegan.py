@@ -205,6 +205,12 @@ def test_a_grown_network_is_the_larger_one_s_inner_part(stage: Stage) -> None:
         assert torch.equal(small[1](image), large[1](image, stage=stage))
 
 
+def test_a_stage_has_two_layers_for_each_of_its_resolutions() -> None:
+    generator, _ = networks()
+    stages = Stage(4), Stage(8, 0.5), Stage(16), None
+    assert [generator.layers_at(stage) for stage in stages] == [2, 4, 6, 6]
+
+
 def test_a_stage_that_is_not_there_is_named() -> None:
     generator, discriminator = networks()
     for call in (

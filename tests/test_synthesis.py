@@ -169,3 +169,31 @@ def test_samplers_of_one_model_do_not_change_each_other(tiny_model: models.Model
     assert second.generator.compute_dtype == torch.bfloat16
     assert first.generator.compute_dtype == tiny_model.generator.compute_dtype == torch.float32
     np.testing.assert_array_equal(first.sample(range(4)), before)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ([1.5], "seed 1.5: a whole number, 0 to 4294967295"),
+        ("0-8", "seed '0': a whole number"),
+        ([None], "seed None: a whole number"),
+        (7, r"seeds 7: several, such as range\(64\) or \[7\]"),
+    ],
+)
+def test_what_is_no_seed_is_refused(seeds: Any, said: str, tiny_model: models.Model) -> None:
+    with pytest.raises(UsageError, match=said):
+        Sampler(tiny_model, device="cpu").sample(seeds)
+
+
+@pytest.mark.parametrize("psi", ["x", None, [0.7]])
+def test_a_psi_that_is_no_number_is_refused(psi: Any, tiny_model: models.Model) -> None:
+    with pytest.raises(UsageError, match=r"-10 to 10, usually 0\.5 to 1"):
+        Sampler(tiny_model, device="cpu").sample(range(2), psi=psi)
+
+
+def test_numpy_s_and_torch_s_numbers_are_seeds_and_psis(tiny_model: models.Model) -> None:
+    sampler = Sampler(tiny_model, device="cpu")
+    expected = sampler.sample([3, 4], psi=0.5)
+    half: Any = np.float32(0.5)
+    np.testing.assert_array_equal(sampler.sample(np.arange(3, 5), psi=half), expected)
+    np.testing.assert_array_equal(sampler.sample(torch.arange(3, 5), psi=half), expected)

@@ -23,11 +23,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from facegan.config import UsageError
+from facegan.config import UsageError, choose
 from facegan.data.labels import Labels, read_labels
 from facegan.data.source import Source, open_source
 from facegan.data.stores import DecodedStore, MappedStore, Progress, Store
-from facegan.images import Crop
+from facegan.images import CROPS, Crop
 from facegan.labels import LabelSpace
 from facegan.randomness import Purpose, numpy_generator
 
@@ -52,6 +52,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not self.path or "\0" in self.path:
             raise UsageError(f"data.path {self.path!r}: expected a folder, a zip or {STARTER!r}")
+        choose("data.crop", self.crop, CROPS)
         if self.cache_limit_gb < 0:
             raise UsageError(f"data.cache_limit_gb {self.cache_limit_gb}: 0 (no memory map) or more")
 
@@ -59,7 +60,7 @@ class DataConfig:
 class Dataset:
     """Pictures by index: `len`, `pictures`, `batch`, `labels`; `skipped` says what was left out and why.
 
-    `key` names the content: manifest, size, crop and channels.
+    `key` names the content: manifest, size, crop and channels. `enlarged`: how many were smaller than that.
     """
 
     def __init__(self, store: Store, source: Source, *, mirror: bool) -> None:
@@ -72,6 +73,7 @@ class Dataset:
         self.crop: str = store.index["crop"]
         self.names: list[str] = store.index["names"]
         self.skipped: dict[str, str] = source.left_out | store.index["skipped"]
+        self.enlarged: int = store.index.get("enlarged", 0)
         self._vectors: tuple[LabelSpace, Tensor] | None = None
 
     @property

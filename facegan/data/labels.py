@@ -2,6 +2,7 @@
 
 metadata.jsonl         one JSON object a line with file_name (Hugging Face's imagefolder)
 dataset.json           {"labels": [["00000.png", 3], ...]} (NVIDIA's tools) -> {"class": 3}
+                       a vector with a single 1, [0, 0, 0, 1], is the same
 list_attr_celeba.txt   a count, 40 names, then a line of 1 and -1 a picture (CelebA) -> booleans
 sub-folders            cat/1.png -> {"class": "cat"}, where none of the files is there
 
@@ -115,10 +116,14 @@ def _dataset_json(text: str) -> Iterator[_Line]:
         yield "labels", "", "not a list"
         return
     for number, pair in enumerate(pairs, 1):
-        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str):
-            yield f"label {number}", pair[0], {"class": pair[1]}
-        else:
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
             yield f"label {number}", "", "not a pair of name and class"
+        elif not isinstance(pair[1], list):
+            yield f"label {number}", pair[0], {"class": pair[1]}
+        elif pair[1].count(1) == 1 and pair[1].count(0) == len(pair[1]) - 1:  # one-hot
+            yield f"label {number}", pair[0], {"class": pair[1].index(1)}
+        else:
+            yield f"label {number}", pair[0], "a vector that is not one 1 and else 0: it names no class"
 
 
 def _celeba_attributes(text: str) -> Iterator[_Line]:

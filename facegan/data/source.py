@@ -133,7 +133,8 @@ class FolderSource(Source):
                 try:
                     status = file.stat()
                 except OSError as error:
-                    left_out[relative] = reason(error)
+                    to_nothing = isinstance(error, FileNotFoundError) and file.is_symlink()
+                    left_out[relative] = "a link to nothing" if to_nothing else reason(error)
                     continue
                 if stat.S_ISREG(status.st_mode) and name.lower().endswith(".zip"):
                     zips.append(relative)

@@ -1,6 +1,6 @@
 """Directions in w that change one attribute of a face and leave the others alone.
 
-    found = fit(sampler, Attributes.load())          -> latents.direction_file.DirectionFile
+    found = fit_directions(sampler, Attributes.load())          -> latents.direction_file.DirectionFile
     leakage(sampler, attributes, directions, ...)    what moving along each changes
 
 Seeds give w, their pictures give scores (perception.attributes); each score is fitted by a line in w,
@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facegan.config import UsageError
+from facegan.known import DEFAULT_PSI
 from facegan.latents.direction_file import DirectionCard, DirectionFile, fingerprint
 from facegan.latents.directions import Direction, Directions, moved
 from facegan.layers import BANDS, parse_layers
@@ -31,7 +32,6 @@ from facegan.perception.attributes import Attributes
 from facegan.synthesis import Sampler
 
 SAMPLES, MIN_SAMPLES = 10_000, 100
-PSI = 0.7  # of the pictures that are read and moved: what `facegan edit` shows unless told
 RIDGE = 1e-3  # of w's mean variance, added to each number's: those that hardly vary say little
 STEP = 2.0  # strength at which leakage is measured
 LAYER_SEEDS, LEAKAGE_SEEDS = 200, 500  # how many faces are moved to choose layers, and to measure
@@ -128,7 +128,7 @@ def attribute_directions(samples: Samples, covariance: Floats, layers: Sequence[
 
 def leakage(
     sampler: Sampler, attributes: Attributes, directions: Sequence[Direction], seeds: Sequence[int], *,
-    deviations: Floats, psi: float = PSI, strength: float = STEP, progress: Progress = _quiet,
+    deviations: Floats, psi: float = DEFAULT_PSI, strength: float = STEP, progress: Progress = _quiet,
 ) -> Floats:  # fmt: skip
     """The mean change [D, K] of each score, in its deviations [K], when moving along each direction."""
     total, done = np.zeros((len(directions), len(attributes.names))), 0
@@ -167,8 +167,8 @@ def best_layers(changes: Floats, own: int) -> int:
 # ---- all of it
 
 
-def fit(
-    sampler: Sampler, attributes: Attributes, *, samples: int = SAMPLES, psi: float = PSI,
+def fit_directions(
+    sampler: Sampler, attributes: Attributes, *, samples: int = SAMPLES, psi: float = DEFAULT_PSI,
     progress: Progress = _quiet,
 ) -> DirectionFile:  # fmt: skip
     """A model's attribute directions, each in the layers where it spills least, and their leakage.

@@ -109,8 +109,8 @@ def read(path: Path, generator: Generator) -> DirectionFile:
         _check(header, generator.num_ws)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    shape = [len(header.entries), generator.w_dim]
-    vectors = tensor_file.read_tensors(path, {"vectors": shape})["vectors"].double().numpy()
+    like = torch.empty(len(header.entries), generator.w_dim, device="meta")
+    vectors = tensor_file.read_tensors(path, {"vectors": like})["vectors"].double().numpy()
     directions = {}
     for entry, vector in zip(header.entries, vectors, strict=True):
         length = math.sqrt(float(vector @ vector))

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from facegan.config import UsageError, choose, nearest
+from facegan.config import UsageError, choose, is_whole, nearest
 from facegan.synthesis import Sampler
 
 SAMPLES = 10_000  # seeds 0, 1, ... whose w are measured
@@ -84,7 +84,13 @@ class Directions:
             given = self.given[name]
             return given if layers is None else replace(given, layers=tuple(layers))
         kind, colon, text = name.partition(":")
-        if not (colon and text.isascii() and text.isdecimal()):
+        if not (colon and is_whole(text)):
+            if not (self.given or colon):
+                raise UsageError(
+                    f"direction {name!r}: this model has no attribute directions; "
+                    "latents.attributes.fit_directions makes them (docs/editing.md), and pca:0, sefa:3 and "
+                    "the like every StyleGAN has"
+                )
             has = f"one of {', '.join(self.given)}, or " if self.given else ""
             hint = nearest(name, self.given)
             raise UsageError(f"direction {name!r}: {has}such as pca:0 or sefa:3{hint}")

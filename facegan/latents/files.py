@@ -26,8 +26,8 @@ import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
-from facegan.config import UsageError, choose, first_line, parse_json
-from facegan.files import replaced, require_writable_file
+from facegan.config import UsageError, first_line, parse_json
+from facegan.files import replaced, require_writable_file, suffix_of
 from facegan.synthesis import MAX_SEED, SEEDS, Sampler, Start
 
 MAX_BYTES = 2**30  # of one array in memory, as float64
@@ -142,7 +142,7 @@ def read_latents(path: Path) -> Latents:
         UsageError: not such a file, damaged, too large, or with numbers that are no latents.
         OSError: it cannot be opened.
     """
-    suffix = choose("latents format", path.suffix.lower(), SUFFIXES)
+    suffix = suffix_of(path, "latents format", SUFFIXES)
     arrays = _read_npz(path) if suffix == ".npz" else _read_json(path)
     if not arrays.keys() & {"w", "z"}:
         raise UsageError(f"{path}: has neither w nor z")
@@ -231,7 +231,7 @@ def check_latents_path(path: Path, sampler: Sampler, count: int) -> None:
     Raises:
         UsageError: another suffix, an unwritable place, or more than can be read back.
     """
-    choose("format of --save-latents", path.suffix.lower(), [".npz"])
+    suffix_of(path, "format of --save-latents", [".npz"])
     require_writable_file(path, "--save-latents")
     g = sampler.generator
     if (most := MAX_BYTES // (8 * g.num_ws * g.w_dim)) < count:

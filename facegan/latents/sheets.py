@@ -10,11 +10,13 @@ import torch
 
 from facegan.config import UsageError
 from facegan.images import Pixels
+from facegan.known import DEFAULT_PSI
 from facegan.latents.directions import Direction, moved
+from facegan.mixing import Figure, Layout, label_font
+from facegan.output import MAX_GRID
 from facegan.synthesis import SEEDS, Sampler
 
-MAX_PICTURES = 10_000  # of a sheet, which is held in memory
-MAX_STEPS = 1000
+USUAL_STEPS, MAX_STEPS = 7, 1000
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,16 @@ class Edit:
         rows: list[list[tuple[Direction, float]]] = [[(d, s)] for d in more for s in self.strengths]
         return [[[*held, (first, s), *row] for s in self.strengths] for row in rows or [[]]]
 
+    def labels(self, seeds: Sequence[int]) -> tuple[list[str], list[str]]:
+        """What stands beside the rows, and above the columns."""
+        columns = [f"{strength:.3g}" for strength in self.strengths] if self.swept else ["before", "after"]
+        if len(self.swept) < 2:
+            return [str(seed) for seed in seeds], columns
+        return [f"{self.swept[1].name} {strength}" for strength in columns], columns
+
 
 def sheet(
-    sampler: Sampler, seeds: Sequence[int], edit: Edit, psi: float = 0.7, noise: str = "const",
+    sampler: Sampler, seeds: Sequence[int], edit: Edit, psi: float = DEFAULT_PSI, noise: str = "const",
     label: str = "",
 ) -> tuple[Pixels, int]:  # fmt: skip
     """The pictures uint8 [N, H, W, C] of a sheet, row by row, and how many there are in a row.
@@ -58,8 +67,8 @@ def sheet(
         raise UsageError(f"two directions make a sheet of one seed, not of {len(seeds)}")
     cells = edit.cells()
     count = len(seeds) * len(cells) * len(cells[0])
-    if count > MAX_PICTURES:
-        raise UsageError(f"a sheet of {count:,} pictures: at most {MAX_PICTURES:,}")
+    if count > MAX_GRID:
+        raise UsageError(f"a sheet of {count:,} pictures: at most {MAX_GRID:,}")
     pictures = []
     for seed in seeds:
         w = SEEDS.w(sampler, [seed], psi, None, label)
@@ -71,11 +80,23 @@ def sheet(
     return np.concatenate(pictures), len(cells[0])
 
 
-def strengths(text: str, steps: int) -> list[float]:
+def figure(pictures: Pixels, seeds: Sequence[int], edit: Edit) -> Pixels:
+    """The pictures of a `sheet` in one [H, W, 3], with their seeds and strengths at the edges."""
+    rows, columns = edit.labels(seeds)
+    height, width = pictures.shape[1:3]
+    drawn = Figure(Layout(label_font(height), rows, columns, [""], (height, width), sources=False))
+    for number, picture in enumerate(pictures):
+        drawn.put(picture, 0, *divmod(number, len(columns)))
+    return drawn.pixels
+
+
+def strengths(text: str, steps: int | None = None) -> list[float]:
     """So many strengths from one to another, both included: "-3..3"; or one: "2".
 
+    steps: None: USUAL_STEPS of a range.
+
     Raises:
-        UsageError: not of this form, or fewer than 2 steps of a range.
+        UsageError: not of this form, fewer than 2 steps of a range, or steps of one strength.
     """
     first, dots, last = text.partition("..")
     try:
@@ -85,7 +106,10 @@ def strengths(text: str, steps: int) -> list[float]:
     if not np.isfinite(ends).all():
         raise UsageError(f"strength {text!r}: from one number to another, such as -3..3, or one number")
     if not dots:
+        if steps is not None:
+            raise UsageError(f"steps {steps}: no effect with one strength; a range has steps, such as -3..3")
         return ends[:1]
+    steps = USUAL_STEPS if steps is None else steps
     if not 2 <= steps <= MAX_STEPS:
         raise UsageError(f"steps {steps}: 2 to {MAX_STEPS:,}")
     return [float(value) for value in np.linspace(ends[0], ends[1], steps)]

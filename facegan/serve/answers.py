@@ -86,16 +86,16 @@ def as_json(model: str, file_format: str, pictures: Sequence[Named]) -> bytes:
 
 
 def etag(*parts: Any) -> str:
-    """A strong validator of an answer made of these parts, by this version."""
+    """A weak validator of a picture of these parts, by this version: another batch rounds otherwise."""
     text = json.dumps([__version__, *parts])
-    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    return f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
 def is_known(tag: str, if_none_match: str | None) -> bool:
     """Whether an If-None-Match header names that validator (RFC 9110, sec. 13.1.2: compared weakly)."""
     if if_none_match is None:
         return False
-    return if_none_match.strip() == "*" or tag in re.findall(r'"[^"]*"', if_none_match)
+    return if_none_match.strip() == "*" or tag.removeprefix("W/") in re.findall(r'"[^"]*"', if_none_match)
 
 
 def error_answer(

@@ -13,10 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from facegan.animation import MAX_SCALE
+from facegan.known import DEFAULT_PSI
 from facegan.latents.directions import MAX_STRENGTH
 from facegan.synthesis import MAX_PSI, MAX_SEED
 
-DEFAULT_PSI = 0.7
 MAX_TEXT = 2000  # characters of a list of seeds
 MAX_MOVES = 32
 MAX_UNKNOWN = 8  # names beyond the known ones that are still told one by one
@@ -32,7 +32,7 @@ Psi = Annotated[
     Field(
         ge=-MAX_PSI,
         le=MAX_PSI,
-        description="Truncation: 1 is the whole variety, 0 the average face. Default 0.7.",
+        description=f"Truncation: 1 is the whole variety, 0 the average face. Default {DEFAULT_PSI}.",
     ),
 ]
 Model = Annotated[

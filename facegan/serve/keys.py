@@ -46,14 +46,17 @@ def read_keys(path: Path) -> Keys:
     """The keys of a file: one a line; empty lines and those that begin with # are left out.
 
     Raises:
-        UsageError: not such a file.
-        OSError: it cannot be opened.
+        UsageError: not such a file, or it cannot be opened.
     """
     try:
         lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
         return Keys([line for line in lines if line and not line.startswith("#")])
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a text file with an API key a line") from None
+    except OSError as error:
+        raise UsageError(
+            f"--api-keys {str(path)!r}: {error.strerror}; a file with an API key a line"
+        ) from None
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 

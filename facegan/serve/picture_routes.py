@@ -15,13 +15,14 @@ from fastapi import Query as QueryOf
 
 from facegan.config import UsageError
 from facegan.images import Pixels, Provenance
+from facegan.known import DEFAULT_PSI
 from facegan.latents.files import Latents
 from facegan.layers import parse_layers
 from facegan.mixing import Figure, layout_of
 from facegan.output import each_once
 from facegan.serve.answers import MEDIA_TYPES, Named, as_json, as_zip, encoded, etag, is_known
 from facegan.serve.batching import Item, Look
-from facegan.serve.bodies import DEFAULT_PSI, Edited, Error, LatentRows, Mixed, Pictures, Query
+from facegan.serve.bodies import Edited, Error, LatentRows, Mixed, Pictures, Query
 from facegan.serve.served import Served
 from facegan.serve.service import Service
 from facegan.synthesis import MAX_SEED, SEEDS, Start
@@ -58,7 +59,7 @@ def picture_routes(service: Service) -> APIRouter:
         seed: Annotated[int, Path(ge=0, le=MAX_SEED)],
         how: Annotated[Query, QueryOf()],
     ) -> Response:
-        """The same picture as `facegan generate` makes; a strong ETag, and 304 where the client has it."""
+        """The same picture as `facegan generate` makes; an ETag, and 304 where the client has it."""
         served = _checked(service, how)
         dtype = str(served.sampler.generator.compute_dtype)
         tag = etag(served.digest, dtype, seed, how.psi, how.noise, how.cutoff, how.label, how.size)

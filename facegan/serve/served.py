@@ -22,11 +22,11 @@ from facegan import models
 from facegan.config import UsageError, choose, nearest
 from facegan.images import Pixels
 from facegan.latents.direction_file import beside, read
-from facegan.latents.directions import MAX_STRENGTH, Direction, Directions
+from facegan.latents.directions import Direction, Directions
 from facegan.networks.base import NOISE_MODES
 from facegan.serve.batching import Batcher
 from facegan.serve.settings import Settings
-from facegan.synthesis import MAX_PSI, Sampler
+from facegan.synthesis import Sampler, check_cutoff, check_psi
 
 KEPT_DIRECTIONS = 256  # of pca and sefa, whose eigenvectors take their time
 
@@ -94,11 +94,8 @@ class Served:
         Raises:
             UsageError: psi, cutoff, noise or label that it does not know.
         """
-        if not abs(psi) <= MAX_PSI:
-            raise UsageError(f"psi {psi}: {-MAX_PSI:g} to {MAX_PSI:g}, usually 0.5 to 1")
-        num_ws = self.sampler.generator.num_ws
-        if cutoff is not None and not 0 <= cutoff <= num_ws:
-            raise UsageError(f"cutoff {cutoff}: 0 to {num_ws}, the number of this model's layers")
+        check_psi(psi)
+        check_cutoff(cutoff, self.sampler.generator.num_ws)
         choose("noise", noise, NOISE_MODES)
         self.require_noise(noise)
         self.sampler.labels.parse(label)
@@ -125,18 +122,6 @@ class Served:
         if self._directions is None:
             self._directions = Directions(self.sampler, given=self._given)
         return self._directions.named(name, layers)
-
-
-def check_strength(name: str, strength: float) -> None:
-    """Checks a strength before it waits in a queue.
-
-    Raises:
-        UsageError: beyond all sense.
-    """
-    if not abs(strength) <= MAX_STRENGTH:
-        raise UsageError(
-            f"strength {strength:g} of {name}: {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}, usually -3 to 3"
-        )
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,15 @@ def card_text(opened: Opened) -> str:
 
 
 def without_pictures(markdown: str) -> str:
-    """The text without its pictures, and their captions, which are not where the page looks for them."""
-    kept = [line for line in markdown.splitlines() if not re.match(r"!\[|\*Seeds ", line)]
-    text = "\n".join(kept)
-    return re.sub(r"\[([^]]+)\]\((?!https?:)[^)]*\)", r"\1", text)  # links into the checkout
+    """The text without what is not where the page looks for it: pictures, their captions, links to files.
+
+    A caption is a line in italics. Of a link in a sentence the words stay; one in brackets, or after a colon
+    at the end of a line, is all that is said there.
+    """
+    beside = r"\[([^]]+)\]\((?!https?:)[^)]*\)"
+    picture_or_link = re.compile(rf"!\[|\*[^*]+\*$|[^[]*: {beside}\.$")
+    kept = [line for line in markdown.splitlines() if not picture_or_link.match(line)]
+    return re.sub(beside, r"\1", re.sub(rf" \({beside}\)", "", "\n".join(kept)))
 
 
 def measured(card: Card) -> str:
@@ -63,7 +68,8 @@ def _evaluation(found: Evaluation) -> str:
     numbers = ", ".join(f"{as_words(value.name)} **{value.value:.4g}**" for value in found.values)
     return (
         f"- {numbers}: {found.samples:,} samples, psi {found.psi:g}, against {found.reals:,} pictures of "
-        f"{as_words(found.data)}, {as_words(found.features)}, {found.resolution} px, facegan {as_words(found.version)}"
+        f"{as_words(found.data)}, {as_words(found.features)}, {found.resolution} px, "
+        f"facegan {as_words(found.version)}"
     )
 
 

@@ -17,14 +17,16 @@ import torch
 from torch import Tensor
 
 from facegan.config import UsageError
+from facegan.known import DEFAULT_PSI
 from facegan.latents.near import DEFAULT_RADIUS, Near
-from facegan.serve.studio.desk import DEFAULT_PSI, Desk, Opened
+from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import MAX_TEXT, Face
 from facegan.serve.studio.parts import (
     AT_ONCE,
     EACH,
     JS,
     LARGE_JS,
+    MAX_VARIETY,
     QUIET,
     Common,
     face_tiles,
@@ -33,6 +35,7 @@ from facegan.serve.studio.parts import (
     picked,
     tiles,
     told,
+    within,
 )
 from facegan.synthesis import SEEDS, Start, parse_seeds
 
@@ -69,6 +72,15 @@ def of_seeds(opened: Opened, text: str) -> Crowd:
     """
     seeds = list(dict.fromkeys(parse_seeds(text, MAX_FACES)))
     return _crowd(opened, SEEDS, seeds, [str(seed) for seed in seeds], seeds)
+
+
+def seeds_or(text: str, before: str, most: int = MAX_FACES) -> str:
+    """The text where it names so many seeds at most, else those from before."""
+    try:
+        parse_seeds(text, most)
+    except UsageError:
+        return before
+    return text
 
 
 def near(opened: Opened, face: Face, radius: float, seeds: Sequence[int]) -> Crowd:
@@ -141,7 +153,7 @@ def build(desk: Desk, common: Common) -> None:
     opened = desk.open(desk.names[0])
     first = of_seeds(opened, FIRST_SEEDS)
     now = first.faces(DEFAULT_PSI)
-    crowd, chosen = gr.State(first), gr.State(0)
+    crowd, chosen, good = gr.State(first), gr.State(0), gr.State(FIRST_SEEDS)
     common.face.value = now[0]
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
@@ -156,7 +168,7 @@ def build(desk: Desk, common: Common) -> None:
                     min_width=180,
                 )
             psi = gr.Slider(
-                0, 1.2, DEFAULT_PSI, step=0.01, label="Variety", buttons=["reset"], elem_id="variety",
+                0, MAX_VARIETY, DEFAULT_PSI, step=0.01, label="Variety", buttons=["reset"], elem_id="variety",
                 info="Left: near the average face. Right: bolder, with more mistakes.",
             )  # fmt: skip
             faces = gr.HTML(
@@ -185,7 +197,7 @@ def build(desk: Desk, common: Common) -> None:
 
     def show_seeds(model: str, text: str, psi: float) -> tuple[Any, ...]:
         found = of_seeds(desk.open(model), text)
-        return found, 0, *show(found, psi, 0)
+        return text, found, 0, *show(found, psi, 0)
 
     def show_fresh(model: str, psi: float) -> tuple[Any, ...]:
         text = fresh_seeds()
@@ -197,7 +209,7 @@ def build(desk: Desk, common: Common) -> None:
         return psi, found, 0, *show(found, psi, 0)
 
     def vary(found: Crowd, number: int | None, psi: float) -> tuple[Any, ...]:
-        return show(found, psi, number)
+        return show(found, within(psi, 0, MAX_VARIETY), number)
 
     def choose(act: str, key: str, found: Crowd, psi: float) -> tuple[Any, ...]:
         number = min(int(key), len(found.texts) - 1)
@@ -207,22 +219,24 @@ def build(desk: Desk, common: Common) -> None:
         """A kept face, large; none of those beside it is chosen any more."""
         return None, large(desk.open(face.model), face)
 
-    def switch(model: str, found: Crowd, face: Face, text: str, psi: float) -> tuple[Any, ...]:
+    def switch(model: str, found: Crowd, face: Face, text: str, good: str, psi: float) -> tuple[Any, ...]:
         """The seeds' faces by another model; one of that model that was opened stays."""
         if found.model == model:
-            return tuple([gr.skip()] * len(shows))
+            return tuple([gr.skip()] * (2 + len(shows)))
+        text = seeds_or(text, good)  # what is refused would leave the faces of the model from before
         other = of_seeds(desk.open(model), text)
         number = None if face.model == model else 0
-        return other, number, *show(other, psi, number)
+        return text, text, other, number, *show(other, psi, number)
 
     shows = [crowd, chosen, faces, picture, common.face]
-    seeds.submit(told(show_seeds), [common.model, seeds, psi], shows, **QUIET)
-    new.click(told(show_fresh), [common.model, psi], [seeds, *shows], **QUIET)
+    seeds.submit(told(show_seeds), [common.model, seeds, psi], [good, *shows], **QUIET)
+    new.click(told(show_fresh), [common.model, psi], [seeds, good, *shows], **QUIET)
     alike.click(told(show_alike), [common.face, radius], [psi, *shows], **QUIET)
     follow(psi, told(vary), [crowd, chosen, psi], [faces, picture, common.face], AT_ONCE)
     faces.pick(picked(choose), [crowd, psi], [chosen, faces, picture, common.face], **EACH)
     common.opening.change(told(open_face), [common.opening], [chosen, picture], **QUIET)
-    common.model.change(told(switch), [common.model, crowd, common.face, seeds, psi], shows, **QUIET)
+    now_by = [common.model, crowd, common.face, seeds, good, psi]
+    common.model.change(told(switch), now_by, [seeds, good, *shows], **QUIET)
     keep.click(told(common.keep), [common.face], [common.strip, common.undo], **QUIET)
     film.click(told(common.add_key), [common.face, common.keys], [common.keys], **QUIET)
     edit.click(told(common.to_edit), [common.face], [common.opening, common.tabs, common.tab], **QUIET)

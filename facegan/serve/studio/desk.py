@@ -27,8 +27,6 @@ from facegan.serve.studio.faces import Face, from_png, to_png
 from facegan.serve.studio.gallery import Gallery
 from facegan.synthesis import Sampler
 
-DEFAULT_PSI = 0.7
-
 
 class Opened:
     """A model in use: its sampler, and its directions."""

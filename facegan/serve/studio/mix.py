@@ -13,15 +13,17 @@ from facegan import models
 from facegan.animation import enlarged
 from facegan.config import UsageError
 from facegan.images import Pixels, Provenance, encode
+from facegan.known import DEFAULT_PSI
 from facegan.layers import parse_layers, require_several_layers
 from facegan.mixing import Figure, Layout, mixed
-from facegan.serve.studio.create import fresh_seeds, of_seeds
-from facegan.serve.studio.desk import DEFAULT_PSI, Desk, Opened
+from facegan.serve.studio.create import fresh_seeds, of_seeds, seeds_or
+from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import Face
 from facegan.serve.studio.parts import (
     EACH,
     JS,
     LARGE_JS,
+    MAX_VARIETY,
     QUIET,
     Common,
     Tile,
@@ -33,6 +35,7 @@ from facegan.serve.studio.parts import (
     shown,
     tiles,
     told,
+    within,
 )
 from facegan.synthesis import parse_seeds
 
@@ -197,7 +200,7 @@ def build(desk: Desk, common: Common) -> None:
                 "0-3", label="Layers", info="Such as 0-3 or coarse,9", visible=False, max_length=100,
                 min_width=140,
             )  # fmt: skip
-        psi = gr.Slider(0, 1.2, DEFAULT_PSI, step=0.01, label="Variety", buttons=["reset"])
+        psi = gr.Slider(0, MAX_VARIETY, DEFAULT_PSI, step=0.01, label="Variety", buttons=["reset"])
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=320):
                 sheet = gr.HTML("", js_on_load=JS, elem_id="mixture", apply_default_css=False)
@@ -211,7 +214,7 @@ def build(desk: Desk, common: Common) -> None:
     def show(
         model: str, own: tuple[Face, ...], rows: str, columns: str, styles: str, layers: str, psi: float
     ) -> tuple[Any, ...]:
-        opened = desk.open(model)
+        opened, psi = desk.open(model), within(psi, 0, MAX_VARIETY)
         if why := why_not(opened):
             other = with_styles(desk)
             offer = gr.update(visible=other is not None, value=f"Switch to {other}")
@@ -243,9 +246,14 @@ def build(desk: Desk, common: Common) -> None:
         side = (*(each for each in own if each.model == face.model), face)[-MAX_SIDE:]
         return side, *show(face.model, side, *inputs)
 
-    def here(tab: str, *inputs: Any) -> tuple[Any, ...]:
-        """The same where this tab is the one that is looked at."""
-        return show(*inputs) if tab == "mix" else tuple([gr.skip()] * 7)
+    def here(
+        tab: str, model: str, own: tuple[Face, ...], rows: str, columns: str, *others: Any
+    ) -> tuple[Any, ...]:
+        """The same where this tab is the one that is looked at; for seeds that are refused, the first."""
+        if tab != "mix":
+            return tuple([gr.skip()] * 9)
+        rows, columns = seeds_or(rows, ROWS, MAX_SIDE), seeds_or(columns, COLUMNS, MAX_SIDE)
+        return rows, columns, *show(model, own, rows, columns, *others)
 
     def restyle(styles: str, *inputs: Any) -> Any:
         return gr.update(visible=styles == OWN)
@@ -258,7 +266,7 @@ def build(desk: Desk, common: Common) -> None:
     styles.input(restyle, [styles], [layers], **QUIET)
     for event in (styles.input, layers.submit):
         event(told(show), asked, shows, **QUIET)
-    common.model.change(told(here), [common.tab, *asked], shows, **QUIET)
+    common.model.change(told(here), [common.tab, *asked], [rows, columns, *shows], **QUIET)
     follow(psi, told(show), asked, shows, QUIET)
     common.shown("mix").select(told(show), asked, shows, **QUIET)
     common.opening.change(

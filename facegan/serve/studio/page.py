@@ -144,15 +144,15 @@ def _wire(desk: Desk, common: Common, hint: Any, upload: Any) -> None:
         common.shown(name).select(shows(name), None, [common.tab, hint], **QUIET)
 
 
-def mount(app: Any, desk: Desk, path: str = "/") -> Any:
-    """The FastAPI app with the studio at that path."""
+def mount(app: Any, desk: Desk) -> Any:
+    """The FastAPI app with the studio at its root."""
     gr = gradio()
     theme = gr.themes.Soft(font=FONTS, font_mono=MONOSPACE, primary_hue="indigo", neutral_hue="slate").set(
         **PLAIN_TITLES
     )
     css = (Path(__file__).parent / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
-        app, page(desk), path, theme=theme, css=css, footer_links=[], max_file_size=MAX_PNG_BYTES,
+        app, page(desk), "/", theme=theme, css=css, footer_links=[], max_file_size=MAX_PNG_BYTES,
         ssr_mode=False, show_error=False, run_history=False, enable_monitoring=False, mcp_server=False,
     )  # fmt: skip
 

@@ -29,6 +29,7 @@ from facegan.serve.studio.gallery import MAX_SHOWN
 
 TILE_SIDE, LARGE_SIDE, KEPT_SIDE = 256, 384, 192  # to which small pictures are enlarged for the page
 MAX_KEYS = 24
+MAX_VARIETY = 1.2  # psi, of the sliders
 ACTS = {  # act -> (sign, how it is read out)
     "delete": ("&#10005;", "Delete"),
     "remove": ("&#10005;", "Take out"),
@@ -210,10 +211,22 @@ def picked(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def follow(slider: Any, handler: Callable[..., Any], inputs: list[Any], outputs: list[Any], how: Any) -> None:
-    """Calls the handler when a slider is moved, and when its reset button is pressed, which is no input."""
+    """Calls the handler when a slider is moved, and when its reset button is pressed, which is no input.
+
+    It gets the numbers as they are typed into the sliders' boxes, for `within`: gradio would answer those
+    beyond the slider's ends with a traceback on the terminal, and say nothing on the page.
+    """
     import gradio as gr
 
-    gr.on([slider.input, slider.release], handler, inputs, outputs, trigger_mode="always_last", **how)
+    gr.on(
+        [slider.input, slider.release], handler, inputs, outputs, trigger_mode="always_last",
+        preprocess=False, **how,
+    )  # fmt: skip
+
+
+def within(value: float | None, low: float, high: float) -> float:
+    """What a slider shows once the box beside it is left, whatever was typed there; None: nothing was."""
+    return min(max(value or 0, low), high)
 
 
 # ---- what the tabs have in common

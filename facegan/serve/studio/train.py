@@ -11,7 +11,7 @@ from typing import Any
 
 from facegan.config import UsageError
 from facegan.serve.studio.desk import Desk
-from facegan.serve.studio.parts import AT_ONCE, QUIET, Common, data_uri, follow, told
+from facegan.serve.studio.parts import AT_ONCE, QUIET, Common, data_uri, follow, told, within
 from facegan.training.curves import Chart, Series, chart_html
 from facegan.training.plot import NOT_TERMS
 from facegan.training.record import Record, distance_names, read_record
@@ -218,6 +218,7 @@ def build(desk: Desk, common: Common) -> None:
         name = name if name in names else names[0]
         seen = look(desk.runs, name)
         last = max(len(seen.record.samples) - 1, 0)
+        number = within(number, 0, newest)
         place = int(number) if number < newest else last
         slider = gr.update(maximum=max(last, 1), value=place, visible=last > 0)
         choice = gr.update(choices=names, value=name)
@@ -230,13 +231,15 @@ def build(desk: Desk, common: Common) -> None:
     def show_grid(name: str | None, number: float, on_page: str) -> tuple[Any, Any]:
         if not name:
             return gr.skip(), gr.skip()
-        return grid(look(desk.runs, name).record, int(number), on_page)
+        record = look(desk.runs, name).record
+        return grid(record, int(within(number, 0, len(record.samples))), on_page)
 
     newest = gr.State(0)  # the number of the newest grid of the page's run
     on_page = gr.State("")  # the state of the grid on the page: it is sent again when it has changed
     shows = [empty, all_of_it, run, at, facts, curves, sample, on_page, newest]
     asked = [run, at, newest, on_page]
-    clock.tick(told(show), asked, shows, **QUIET)
+    # also while a number is being typed that gradio's slider would refuse
+    clock.tick(told(show), asked, shows, preprocess=False, **QUIET)
     common.shown("train").select(told(show), asked, shows, **QUIET)
     run.input(told(show_other), [run], shows, **QUIET)
     follow(at, told(show_grid), [run, at, on_page], [sample, on_page], AT_ONCE)
