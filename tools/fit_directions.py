@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 
 from facegan import models
-from facegan.latents.attributes import PSI, SAMPLES, fit
+from facegan.known import DEFAULT_PSI
+from facegan.latents.attributes import SAMPLES, fit_directions
 from facegan.latents.direction_file import leakage_table, write
 from facegan.perception.attributes import SHIPPED, Attributes
 from facegan.synthesis import Sampler
@@ -26,13 +27,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--samples", type=int, default=SAMPLES)
-    parser.add_argument("--psi", type=float, default=PSI)
+    parser.add_argument("--psi", type=float, default=DEFAULT_PSI)
     parser.add_argument("--attributes", type=Path, default=SHIPPED, help="the network that reads faces")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     sampler = Sampler(models.load(given.model), device=given.device)
     with stages() as progress:
-        found = fit(
+        found = fit_directions(
             sampler,
             Attributes.load(given.attributes, sampler.generator.w_avg.device),
             samples=given.samples,

@@ -29,10 +29,10 @@ from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.images import to_float
 from facegan.perception.attributes import (
     SIZE,
-    Attribute,
     AttributeNetwork,
     Attributes,
     AttributesCard,
+    Trait,
     mirrored,
     standardised,
     targets,
@@ -105,7 +105,7 @@ def _shifted(images: Tensor, random: np.random.Generator) -> Tensor:
     return padded[:, :, down : down + height, across : across + width]
 
 
-def _loss(out: Tensor, wanted: Tensor, attributes: tuple[Attribute, ...]) -> Tensor:
+def _loss(out: Tensor, wanted: Tensor, attributes: tuple[Trait, ...]) -> Tensor:
     """The mean over attributes of the mean over the pictures that show them."""
     terms = []
     for index, attribute in enumerate(attributes):
