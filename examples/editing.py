@@ -8,7 +8,7 @@ from facegan.latents.direction_file import beside, read
 from facegan.latents.directions import moved
 from facegan.models import find
 
-NAME = "stylegan2-64-tiny"
+NAME = "stylegan2-64-small"
 sampler = facegan.load(NAME)
 directions = read(beside(find(NAME)), sampler.generator).directions
 (w,) = (w for _, w in sampler.stream_w([7], psi=0.7))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEFAULT_MODEL = "stylegan2-64-tiny"  # the shipped one that is meant where none is named
+DEFAULT_MODEL = "stylegan2-64-small"  # the shipped one that is meant where none is named
 DEFAULT_PSI = 0.7  # truncation where none is asked for
 NVIDIA = "NVIDIA Source Code License (non-commercial)"
 _ADA = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained"

@@ -56,7 +56,7 @@ SHORTER = [
 ]
 # what a page takes for granted: the pictures and models of its reader
 GIVEN = "low-data --data photos/ --out runs/other", "dcgan-64 --data photos/ --out runs/mine"
-COPIES = {"runs/mine": ["runs/faces", "runs/dcgan-64"]}
+COPIES = {"runs/mine": ["runs/faces", "runs/dcgan-64"], "runs/other": ["runs/tiny"]}
 
 
 def by_hand() -> dict[str, str]:
