@@ -135,9 +135,7 @@ def require_writable_file(path: Path, what: str) -> None:
         UsageError: it cannot; `what` is how the message calls it.
     """
     require_writable(path.parent, what)
-    if (
-        len(os.fsencode(path.name)) + len(f"..{_PARTIAL}") + 2 * _TOKEN_BYTES > MAX_NAME_BYTES
-    ):  # `replaced` needs so much more
+    if len(os.fsencode(path.name)) + _LONGER_BYTES > MAX_NAME_BYTES:
         raise UsageError(f"{what} {str(path)!r}: its name is (nearly) longer than {MAX_NAME_BYTES} bytes")
     if path.is_dir():
         raise UsageError(f"{what} {str(path)!r}: a folder; name a file in it")

@@ -1,6 +1,6 @@
 """Directions in w that change one attribute of a face and leave the others alone.
 
-    found = fit_directions(sampler, Attributes.load())          -> latents.direction_file.DirectionFile
+    found = fit_directions(sampler, Attributes.load())     -> latents.direction_file.DirectionFile
     leakage(sampler, attributes, directions, ...)    what moving along each changes
 
 Seeds give w, their pictures give scores (perception.attributes); each score is fitted by a line in w,
