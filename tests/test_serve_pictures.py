@@ -152,8 +152,8 @@ def test_head_of_a_face_that_the_client_has_makes_nothing(ask: Ask) -> None:
     tag = server.get("/v1/faces/3.png").headers["etag"]
     head = server.start("HEAD", "/v1/faces/3.png", headers={"If-None-Match": tag}).result(SECONDS)
     assert (head.status_code, head.content, head.headers["etag"]) == (304, b"", tag)
-    made = list(server.service.counts.pictures.lines())
-    assert made[-1] == 'facegan_pictures_total{model="styled"} 1'
+    pictures = server.service.counts.pictures
+    until(lambda: list(pictures.lines())[-1] == 'facegan_pictures_total{model="styled"} 1')
 
 
 def test_head_is_counted_with_its_route_and_is_for_what_get_is_for(ask: Ask) -> None:

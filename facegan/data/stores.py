@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from facegan.config import UsageError, parse_json
+from facegan.cores import usable_cores
 from facegan.data.source import Entry, Source, on_one_line, reason
 from facegan.files import clear_partial, require_writable, write_atomically, write_text
 from facegan.images import Crop, Pixels, decode, enlarges, fit
@@ -64,7 +64,7 @@ class MappedStore(Store):
             index: dict[str, Any] = {}
 
             def write(file: IO[bytes]) -> None:
-                with ThreadPoolExecutor(os.cpu_count()) as threads:
+                with ThreadPoolExecutor(usable_cores()) as threads:
                     decoding = _Decoding(source, shape, crop, threads)
                     index.update(decoding.whole(key, progress, lambda pixels: file.write(pixels.tobytes())))
 
@@ -103,7 +103,7 @@ class DecodedStore(Store):
         progress: Progress | None,
         num_threads: int | None = None,
     ) -> None:
-        threads = ThreadPoolExecutor(num_threads or os.cpu_count())
+        threads = ThreadPoolExecutor(num_threads or usable_cores())
         self._decoding = _Decoding(source, shape, crop, threads)
         self._shape, self._threads = shape, threads
         key = _key(source, shape, crop)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from facegan.config import UsageError
+from facegan.cores import usable_cores
 from facegan.images import Pixels
 from facegan.serve.answers import sides
 from facegan.serve.batching import Item
@@ -66,7 +66,7 @@ class Service:
         self.counts = self._new_counts()
         self.table: Table = load_models(settings, self._made)
         self.films = Films(settings)
-        self.pool = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "encoding")
+        self.pool = ThreadPoolExecutor(max(2, usable_cores()), "encoding")
 
     def _new_counts(self) -> Counts:
         queue = Gauge(
