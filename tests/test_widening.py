@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from small_stylegan2 import small_run
 from torch import Tensor
+from warned import Warned
 
 from facegan.labels import Attribute, LabelSpace
 from facegan.networks import NetworkConfig, build_discriminator, build_generator
@@ -15,6 +18,7 @@ from facegan.networks.stylegan import StyleGANConfig
 from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.networks.widening import widened
 from facegan.presets import preset
+from facegan.training.loop import train
 from facegan.training.state import TrainState, new_state
 from facegan.training.transfer import Transfer, Weights, transfer
 
@@ -143,3 +147,12 @@ def test_a_d_with_labels_keeps_what_a_wider_last_map_allows() -> None:
     _, _, taken = started(narrow, replace(narrow, channel_base=128, channel_max=8))
     assert not taken.fresh  # as wide at 4 px
     assert taken.widened > 4
+
+
+def test_a_run_says_that_it_was_widened(picture_folder: Path, tmp_path: Path) -> None:
+    narrow = replace(small_run(picture_folder), total_images=8)
+    train(narrow, tmp_path / "narrow")
+    wide = replace(narrow, model=replace(narrow.model, channel_max=12), init=str(tmp_path / "narrow"))
+    warned = Warned()
+    train(wide, tmp_path / "wide", reporter=warned)
+    assert "of them narrower" in warned.messages[0]

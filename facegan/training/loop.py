@@ -93,7 +93,7 @@ def train(
         world.require_equal(data_identity(dataset, run), "in their data")
     state = new_state(run)
     taken = transfer(begun.given, state, run.model) if is_first and begun.given else None
-    if taken is not None and taken.fresh:
+    if taken is not None and (taken.fresh or taken.widened):
         reporter.warn(taken.as_text())
     with folder.locked() if is_first else nullcontext(), tracked(reporter, folder) as watching:
         if is_first:

@@ -132,30 +132,29 @@ def _take(
     for name, own in network.state_dict().items():
         total += own.numel()
         given = tensors.get(name)
-        axis, offset = network.label_axes().get(name, (None, 0))
         if given is None or given.is_floating_point() != own.is_floating_point() or given.ndim != own.ndim:
             fresh.append(name)
-        elif axis is not None:
-            parts = [*((n, n) for n in range(offset)), *((offset + n, c) for n, c in enumerate(columns))]
-            rows = [(n, c if n < offset else offset + c) for n, c in parts if c is not None]
-            if own.select(axis, 0).shape != given.select(axis, 0).shape:
-                like = own.index_select(axis, torch.zeros(given.shape[axis], dtype=torch.int64))
-                wide = network.widened(name, like, given) if can_widen else None
-                given, rows, wider = (own, [], wider) if wide is None else (wide, rows, wider + 1)
-            for number, column in rows:
-                own.select(axis, number).copy_(given.select(axis, column))
-            taken += len(rows) * own.select(axis, 0).numel()
-            fresh += [name] * (len(rows) < own.shape[axis])
-        elif given.shape == own.shape:
-            own.copy_(given)
-            taken += own.numel()
-        else:
-            wide = network.widened(name, own, given) if can_widen else None
+            continue
+        axis, offset = network.label_axes().get(name, (None, 0))
+        fits, count = given.to(own.device), given.numel()
+        # what `fits` has to be like: of weights of labels, each side has its own number
+        like = own if axis is None else own.index_select(axis, own.new_zeros(given.shape[axis]).long())
+        if fits.shape != like.shape:
+            wide = network.widened(name, like, fits) if can_widen else None
             if wide is None:
                 fresh.append(name)
-            else:
-                own.copy_(wide)
-                taken, wider = taken + given.numel(), wider + 1
+                continue
+            fits, wider = wide, wider + 1
+        if axis is None:
+            own.copy_(fits)
+            taken += count
+            continue
+        parts = [*((n, n) for n in range(offset)), *((offset + n, c) for n, c in enumerate(columns))]
+        rows = [(n, c if n < offset else offset + c) for n, c in parts if c is not None]
+        for number, column in rows:
+            own.select(axis, number).copy_(fits.select(axis, column))
+        taken += len(rows) * own.select(axis, 0).numel()
+        fresh += [name] * (len(rows) < own.shape[axis])
     return taken / total, fresh, wider
 
 
