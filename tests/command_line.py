@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from facegan import cli
@@ -18,6 +20,11 @@ TINY = [
 def settings(*assignments: str) -> list[str]:
     """The words `--set a.b=c` of each assignment."""
     return [word for assignment in assignments for word in ("--set", assignment)]
+
+
+def small_training(data: Path, out: Path | str, *more: str) -> list[str]:
+    """The words of a training on the CPU with the smallest preset."""
+    return ["train", "--preset", "dcgan-32", "--data", str(data), "--out", str(out), "--device", "cpu", *more]
 
 
 def one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:

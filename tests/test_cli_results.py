@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import TINY, one_line, settings
+from command_line import TINY, one_line, settings, small_training
 from PIL import Image
 
 import facegan
@@ -64,7 +64,7 @@ def test_train_then_resume_then_nothing_left(
     picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    arguments = ["train", "--preset", "dcgan-32", "--data", str(picture_folder), "--out", str(out), "--json"]
+    arguments = small_training(picture_folder, out, "--json")
     assert cli.run([*arguments, "--batch", "16", "--stop-after", "0s", *settings(*TINY)]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {"run": str(out), "images_seen": 16, "finished": False}
@@ -79,17 +79,7 @@ def test_resume_with_another_setting_is_refused_and_forced(
     picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "run")
-    arguments = [
-        "train",
-        "--preset",
-        "dcgan-32",
-        "--data",
-        str(picture_folder),
-        "--out",
-        out,
-        "--batch",
-        "16",
-    ]
+    arguments = small_training(picture_folder, out, "--batch", "16")
     assert cli.run([*arguments, *settings(*TINY)]) == 0
     capsys.readouterr()
     again = ["train", "--out", out, "--resume", *settings("total_images=48", "seed=7")]
@@ -129,8 +119,8 @@ def test_labels_and_first_weights_by_words(
 def test_a_run_begins_with_all_settings_of_another(
     picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = ["train", "--preset", "dcgan-32", "--data", str(picture_folder), "--out", str(tmp_path / "a")]
-    first += ["--batch", "8", "--device", "cpu", "--seed", "5", *settings(*TINY)]
+    few = ["--batch", "8", "--seed", "5", *settings(*TINY)]
+    first = small_training(picture_folder, tmp_path / "a", *few)
     assert cli.run([*first, "--dry-run"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["seed"], told["model"]["z_dim"], told["batch"]) == (5, 8, 8)
@@ -164,3 +154,5 @@ def test_a_model_that_is_not_grown_says_so(
     capsys.readouterr()
     assert cli.run(["generate", "--model", out, "--seeds", "0", "--out", str(tmp_path / "faces")]) == 0
     assert f"{out} has grown to 8 of 64 px so far" in capsys.readouterr().err
+    (tmp_path / "run" / "run.json").write_text("[")  # the model is as good as before
+    assert cli.run(["generate", "--model", out, "--seeds", "0", "--out", str(tmp_path / "more")]) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import TINY, settings
+from command_line import TINY, settings, small_training
 
 from facegan import cli
 from facegan.checkpoint import checkpoints, load
@@ -34,17 +34,7 @@ def test_ctrl_c_saves_and_the_run_can_be_resumed(
     number: signal.Signals, picture_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    arguments = [
-        "train",
-        "--preset",
-        "dcgan-32",
-        "--data",
-        str(picture_folder),
-        "--out",
-        str(out),
-        "--device",
-        "cpu",
-    ]
+    arguments = small_training(picture_folder, out)
     tiny = settings(
         *TINY[:-1], "total_images=100000000", "intervals.log_images=16", "batch=16", "micro_batch=16"
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import settings, small_training
 from PIL import Image
 from warned import Warned
 
@@ -305,20 +306,9 @@ def test_the_command_line_logs_to_tensorboard_unless_told(
     picture_folder: Path, tmp_path: Path, words: list[str], track: str
 ) -> None:
     pytest.importorskip("tensorboard")
-    run = [word for setting in [*SMALL, "total_images=16", *words] for word in ("--set", setting)]
-    out = str(tmp_path / "run")
-    arguments = [
-        "train",
-        "--preset",
-        "dcgan-32",
-        "--data",
-        str(picture_folder),
-        "--out",
-        out,
-        "--batch",
-        "16",
-    ]
-    assert cli.run([*arguments, "--device", "cpu", "--precision", "fp32", *run]) == 0
+    run = settings(*SMALL, "total_images=16", *words)
+    arguments = small_training(picture_folder, tmp_path / "run", "--batch", "16", "--precision", "fp32")
+    assert cli.run([*arguments, *run]) == 0
     assert RunFolder(tmp_path / "run").read_config().track == track
     assert (tmp_path / "run" / "tensorboard").exists() == (track == "tensorboard")
 

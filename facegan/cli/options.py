@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facegan.config import UsageError
 from facegan.known import DEFAULT_PSI
 from facegan.terminal import say
 
@@ -49,13 +51,15 @@ def opened_model(name: str, *, discriminator: bool = False) -> LoadedModel:
         UsageError: no such model, or it cannot be read.
     """
     from facegan import models
-    from facegan.training.run_folder import read_run
 
     model = models.load(name, discriminator=discriminator)
     if (Path(name) / "run.json").is_file():
-        now, whole = model.config.resolution, read_run(Path(name)).model.resolution
-        if now < whole:
-            say(f"facegan: note: {name} has grown to {now} of {whole} px so far; go on with --resume")
+        from facegan.training.run_folder import read_run
+
+        with suppress(UsageError):  # a run.json that cannot be read is no reason not to take the model
+            now, whole = model.config.resolution, read_run(Path(name)).model.resolution
+            if now < whole:
+                say(f"facegan: note: {name} has grown to {now} of {whole} px so far; go on with --resume")
     return model
 
 
