@@ -17,7 +17,18 @@ from facegan.latents.files import Latents
 from facegan.serve.studio.create import fresh_seeds, of_seeds
 from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import Face
-from facegan.serve.studio.parts import EACH, JS, QUIET, Common, face_tiles, picked, tiles, told, with_key
+from facegan.serve.studio.parts import (
+    EACH,
+    JS,
+    QUIET,
+    Common,
+    Shown,
+    face_tiles,
+    picked,
+    tiles,
+    told,
+    with_key,
+)
 from facegan.synthesis import SEEDS, Start
 
 FPS = {".mp4": 30, ".webp": 25, ".gif": 25}
@@ -175,20 +186,23 @@ def build(desk: Desk, common: Common) -> None:
         )
         return path
 
+    def downloads(found: list[str]) -> Shown:
+        return {made: found, files: gr.update(value=found, visible=True)}
+
     def make_film(
         keys: tuple[Face, ...], seconds: float, easing: str, loop: bool,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # how gradio is told
-    ) -> tuple[Any, ...]:  # fmt: skip
+    ) -> Shown:  # fmt: skip
         path = str(film_of(keys, seconds, easing, loop, ".mp4", progress))
-        return path, [path], gr.update(value=[path], visible=True)
+        return {film: path} | downloads([path])
 
     def also(suffix: str) -> Any:
         def make_other(
-            keys: tuple[Face, ...], seconds: float, easing: str, loop: bool, made: list[str],
+            keys: tuple[Face, ...], seconds: float, easing: str, loop: bool, earlier: list[str],
             progress: gr.Progress = gr.Progress(),  # noqa: B008
-        ) -> tuple[Any, ...]:  # fmt: skip
-            found = [*made, str(film_of(keys, seconds, easing, loop, suffix, progress))]
-            return found, gr.update(value=found, visible=True)
+        ) -> Shown:  # fmt: skip
+            found = [*earlier, str(film_of(keys, seconds, easing, loop, suffix, progress))]
+            return downloads(found)
 
         return make_other
 

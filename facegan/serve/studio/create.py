@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from facegan.serve.studio.parts import (
     MAX_VARIETY,
     QUIET,
     Common,
+    Shown,
     face_tiles,
     follow,
     large,
@@ -187,53 +187,55 @@ def build(desk: Desk, common: Common) -> None:
                 0.05, 1, DEFAULT_RADIUS, step=0.05, label="How different they are", buttons=["reset"]
             )
 
-    def show(found: Crowd, psi: float, number: int | None) -> tuple[Any, Any, Any]:
-        """The faces, the chosen one large, and that one."""
+    def pictures(found: Crowd, psi: float, number: int | None) -> Shown:
+        """The faces, the chosen one large, and that one; where none is, an opened one stays where it is."""
         opened, each = desk.open(found.model), found.faces(psi)
-        html = crowd_html(opened, each, number)
-        if number is None:  # an opened face stays where it is
-            return html, gr.skip(), gr.skip()
-        return html, large(opened, each[number]), each[number]
+        sheet = {faces: crowd_html(opened, each, number)}
+        if number is None:
+            return sheet
+        return sheet | {picture: large(opened, each[number]), common.face: each[number]}
 
-    def show_seeds(model: str, text: str, psi: float) -> tuple[Any, ...]:
-        found = of_seeds(desk.open(model), text)
-        return text, found, 0, *show(found, psi, 0)
+    def show(found: Crowd, psi: float, number: int | None) -> Shown:
+        """Other faces."""
+        return {crowd: found, chosen: number} | pictures(found, psi, number)
 
-    def show_fresh(model: str, psi: float) -> tuple[Any, ...]:
+    def show_seeds(model: str, text: str, psi: float) -> Shown:
+        return {good: text} | show(of_seeds(desk.open(model), text), psi, 0)
+
+    def show_fresh(model: str, psi: float) -> Shown:
         text = fresh_seeds()
-        return text, *show_seeds(model, text, psi)
+        return {seeds: text} | show_seeds(model, text, psi)
 
-    def show_alike(face: Face, radius: float) -> tuple[Any, ...]:
+    def show_alike(face: Face, radius: float) -> Shown:
         found = near(desk.open(face.model), face, radius, parse_seeds(fresh_seeds(USUAL - 1)))
-        psi = spread_of(face)
-        return psi, found, 0, *show(found, psi, 0)
+        spread = spread_of(face)
+        return {psi: spread} | show(found, spread, 0)
 
-    def vary(found: Crowd, number: int | None, psi: float) -> tuple[Any, ...]:
-        return show(found, within(psi, 0, MAX_VARIETY), number)
+    def vary(found: Crowd, number: int | None, psi: float) -> Shown:
+        return pictures(found, within(psi, 0, MAX_VARIETY), number)
 
-    def choose(act: str, key: str, found: Crowd, psi: float) -> tuple[Any, ...]:
+    def choose(act: str, key: str, found: Crowd, psi: float) -> Shown:
         number = min(int(key), len(found.texts) - 1)
-        return number, *show(found, psi, number)
+        return {chosen: number} | pictures(found, psi, number)
 
-    def open_face(face: Face) -> tuple[Any, ...]:
+    def open_face(face: Face) -> Shown:
         """A kept face, large; none of those beside it is chosen any more."""
-        return None, large(desk.open(face.model), face)
+        return {chosen: None, picture: large(desk.open(face.model), face)}
 
-    def switch(model: str, found: Crowd, face: Face, text: str, good: str, psi: float) -> tuple[Any, ...]:
+    def switch(model: str, found: Crowd, face: Face, text: str, last_good: str, psi: float) -> Shown:
         """The seeds' faces by another model; one of that model that was opened stays."""
         if found.model == model:
-            return tuple([gr.skip()] * (2 + len(shows)))
-        text = seeds_or(text, good)  # what is refused would leave the faces of the model from before
-        other = of_seeds(desk.open(model), text)
-        number = None if face.model == model else 0
-        return text, text, other, number, *show(other, psi, number)
+            return {}
+        text = seeds_or(text, last_good)  # what is refused would leave the faces of the model from before
+        shown = show(of_seeds(desk.open(model), text), psi, None if face.model == model else 0)
+        return {seeds: text, good: text} | shown
 
     shows = [crowd, chosen, faces, picture, common.face]
     seeds.submit(told(show_seeds), [common.model, seeds, psi], [good, *shows], **QUIET)
     new.click(told(show_fresh), [common.model, psi], [seeds, good, *shows], **QUIET)
     alike.click(told(show_alike), [common.face, radius], [psi, *shows], **QUIET)
-    follow(psi, told(vary), [crowd, chosen, psi], [faces, picture, common.face], AT_ONCE)
-    faces.pick(picked(choose), [crowd, psi], [chosen, faces, picture, common.face], **EACH)
+    follow(psi, told(vary), [crowd, chosen, psi], shows[2:], AT_ONCE)
+    faces.pick(picked(choose), [crowd, psi], shows[1:], **EACH)
     common.opening.change(told(open_face), [common.opening], [chosen, picture], **QUIET)
     now_by = [common.model, crowd, common.face, seeds, good, psi]
     common.model.change(told(switch), now_by, [seeds, good, *shows], **QUIET)

@@ -24,6 +24,7 @@ from facegan.serve.studio.parts import (
     LARGE_JS,
     QUIET,
     Common,
+    Shown,
     follow,
     large,
     shown,
@@ -155,7 +156,7 @@ def build(desk: Desk, common: Common) -> None:
                     for _ in range(COMPONENTS):
                         slider()
 
-    def show(face: Face, model: str) -> list[Any]:
+    def show(face: Face, model: str) -> Shown:
         """A face with its edits on the sliders; what its model lacks is said instead."""
         opened = desk.open(model)
         try:
@@ -164,29 +165,36 @@ def build(desk: Desk, common: Common) -> None:
             other = with_styles(desk)
             offer = gr.update(visible=other is not None, value=f"Switch to {other}")
             said = gr.update(value=f"**{opened.title}**: {error}.", visible=True)
-            return [gr.update(visible=False), said, offer, *[gr.skip()] * (4 + len(sliders))]
+            return {all_of_it: gr.update(visible=False), note: said, instead: offer}
         if face.model != model:
             face = of_seeds(opened, FIRST_SEEDS).faces(DEFAULT_PSI)[0]
         kept, face = face, current(opened, face)
         own, at = unedited(opened, face), dict(face.edits)
         told_so = gr.update(value=CHANGED, visible=face is not kept)
-        moves = [gr.update(label=title(name), value=at.get(name, 0), visible=bool(name)) for name in names]
-        pictures = [before_html(opened, own), large(opened, face)]
-        hidden = gr.update(visible=False)
-        return [gr.update(visible=True), told_so, hidden, own, face, *pictures, *moves]
+        whole = {all_of_it: gr.update(visible=True), note: told_so, instead: gr.update(visible=False)}
+        moves = {
+            each: gr.update(label=title(name), value=at.get(name, 0), visible=bool(name))
+            for each, name in zip(sliders, names, strict=True)
+        }
+        pair = {base: own, before: before_html(opened, own)} | after_edits(opened, face)
+        return whole | pair | moves
 
-    def move(own: Face, *values: float) -> tuple[Any, ...]:
+    def after_edits(opened: Opened, face: Face) -> Shown:
+        """The face as it is now, large."""
+        return {after: large(opened, face), common.face: face}
+
+    def move(own: Face, *values: float) -> Shown:
         opened = desk.open(own.model)
         strengths = [within(value, -MAX_STRENGTH, MAX_STRENGTH) for value in values]
         face = edited(opened, own, dict(zip(slider_names(opened), strengths, strict=True)))
-        return large(opened, face), face
+        return after_edits(opened, face)
 
-    def put_back(own: Face) -> list[Any]:
-        return [large(desk.open(own.model), own), own, *[0] * len(sliders)]
+    def put_back(own: Face) -> Shown:
+        return after_edits(desk.open(own.model), own) | dict.fromkeys(sliders, 0)
 
-    def here(face: Face, model: str, tab: str) -> list[Any]:
+    def here(face: Face, model: str, tab: str) -> Shown:
         """The same where this tab is the one that is looked at."""
-        return show(face, model) if tab == "edit" else [gr.skip()] * (7 + len(sliders))
+        return show(face, model) if tab == "edit" else {}
 
     shows = [all_of_it, note, instead, base, common.face, before, after, *sliders]
     for each in sliders:

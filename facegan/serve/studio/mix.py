@@ -26,6 +26,7 @@ from facegan.serve.studio.parts import (
     MAX_VARIETY,
     QUIET,
     Common,
+    Shown,
     Tile,
     data_uri,
     described,
@@ -213,47 +214,50 @@ def build(desk: Desk, common: Common) -> None:
 
     def show(
         model: str, own: tuple[Face, ...], rows: str, columns: str, styles: str, layers: str, psi: float
-    ) -> tuple[Any, ...]:
+    ) -> Shown:
+        """The mixtures, the first of them large; of a model that has no styles, why not."""
         opened, psi = desk.open(model), within(psi, 0, MAX_VARIETY)
         if why := why_not(opened):
             other = with_styles(desk)
             offer = gr.update(visible=other is not None, value=f"Switch to {other}")
-            return gr.update(visible=False), gr.update(value=why, visible=True), offer, *[gr.skip()] * 4
+            said = gr.update(value=why, visible=True)
+            return {all_of_it: gr.update(visible=False), note: said, instead: offer}
         side = own if own and own[0].model == model else sources(opened, rows, psi)
         mixture = mix(opened, side, sources(opened, columns, psi), STYLES.get(styles, layers))
         hidden = gr.update(visible=False)
-        return gr.update(visible=True), hidden, hidden, mixture, *shown_at(mixture, mixture.first_cell())
+        whole = {all_of_it: gr.update(visible=True), note: hidden, instead: hidden, found: mixture}
+        return whole | shown_at(mixture, mixture.first_cell())
 
-    def shown_at(mixture: Mixture, number: int) -> tuple[Any, ...]:
-        """The sheet with one face chosen, that one large, and that one."""
+    def shown_at(mixture: Mixture, number: int) -> Shown:
+        """The sheet with one face chosen, and that one large."""
         face = mixture.faces[number]
-        picture = mixture.pictures[number]
-        return mixture_html(mixture, number), large(desk.open(face.model), face, picture), face
+        one = large(desk.open(face.model), face, mixture.pictures[number])
+        return {sheet: mixture_html(mixture, number), picture: one, common.face: face}
 
-    def show_seeds(*inputs: Any) -> tuple[Any, ...]:
-        return (), *show(inputs[0], (), *inputs[2:])
+    def show_seeds(model: str, _own: tuple[Face, ...], *inputs: Any) -> Shown:
+        return {own_rows: ()} | show(model, (), *inputs)
 
-    def show_others(*inputs: Any) -> tuple[Any, ...]:
+    def show_others(model: str, own: tuple[Face, ...], _rows: str, _columns: str, *inputs: Any) -> Shown:
         first, second = fresh_seeds(len(parse_seeds(ROWS))), fresh_seeds(len(parse_seeds(COLUMNS)))
-        return first, second, (), *show(inputs[0], (), first, second, *inputs[4:])
+        return {rows: first, columns: second} | show_seeds(model, own, first, second, *inputs)
 
-    def choose(act: str, key: str, mixture: Mixture) -> tuple[Any, ...]:
+    def choose(act: str, key: str, mixture: Mixture) -> Shown:
         return shown_at(mixture, min(int(key), len(mixture.faces) - 1))
 
-    def add_row(face: Face, tab: str, own: tuple[Face, ...], *inputs: Any) -> tuple[Any, ...]:
+    def add_row(face: Face, tab: str, _model: str, own: tuple[Face, ...], *inputs: Any) -> Shown:
         if tab != "mix":
-            return tuple([gr.skip()] * 8)
+            return {}
         side = (*(each for each in own if each.model == face.model), face)[-MAX_SIDE:]
-        return side, *show(face.model, side, *inputs)
+        return {own_rows: side} | show(face.model, side, *inputs)
 
     def here(
-        tab: str, model: str, own: tuple[Face, ...], rows: str, columns: str, *others: Any
-    ) -> tuple[Any, ...]:
+        tab: str, model: str, own: tuple[Face, ...], asked_rows: str, asked_columns: str, *inputs: Any
+    ) -> Shown:
         """The same where this tab is the one that is looked at; for seeds that are refused, the first."""
         if tab != "mix":
-            return tuple([gr.skip()] * 9)
-        rows, columns = seeds_or(rows, ROWS, MAX_SIDE), seeds_or(columns, COLUMNS, MAX_SIDE)
-        return rows, columns, *show(model, own, rows, columns, *others)
+            return {}
+        first, second = seeds_or(asked_rows, ROWS, MAX_SIDE), seeds_or(asked_columns, COLUMNS, MAX_SIDE)
+        return {rows: first, columns: second} | show(model, own, first, second, *inputs)
 
     def restyle(styles: str, *inputs: Any) -> Any:
         return gr.update(visible=styles == OWN)
@@ -269,10 +273,8 @@ def build(desk: Desk, common: Common) -> None:
     common.model.change(told(here), [common.tab, *asked], [rows, columns, *shows], **QUIET)
     follow(psi, told(show), asked, shows, QUIET)
     common.shown("mix").select(told(show), asked, shows, **QUIET)
-    common.opening.change(
-        told(add_row), [common.opening, common.tab, own_rows, *asked[2:]], [own_rows, *shows], **QUIET
-    )
-    sheet.pick(picked(choose), [found], shows[-3:], **EACH)
+    common.opening.change(told(add_row), [common.opening, common.tab, *asked], [own_rows, *shows], **QUIET)
+    sheet.pick(picked(choose), [found], [sheet, picture, common.face], **EACH)
     instead.click(lambda: with_styles(desk), None, [common.model], **QUIET)
     keep.click(told(common.keep), [common.face], [common.strip, common.undo], **QUIET)
     film.click(told(common.add_key), [common.face, common.keys], [common.keys], **QUIET)

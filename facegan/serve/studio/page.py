@@ -18,8 +18,8 @@ from typing import Any
 from facegan.config import UsageError, how_to_install
 from facegan.serve.studio import about, animate, create, edit, mix, train
 from facegan.serve.studio.desk import Desk
-from facegan.serve.studio.faces import MAX_PNG_BYTES
-from facegan.serve.studio.parts import JS, QUIET, Common, kept_html, picked, told
+from facegan.serve.studio.faces import MAX_PNG_BYTES, Face
+from facegan.serve.studio.parts import JS, QUIET, Common, Shown, kept_html, picked, told
 
 TABS = {
     "create": ("Create", create.build),
@@ -108,27 +108,31 @@ def _wire(desk: Desk, common: Common, hint: Any, upload: Any) -> None:
     """The kept faces: what a click on one does, and the upload."""
     import gradio as gr
 
-    def opened(face: Any, tab: str) -> tuple[Any, ...]:
+    def opened(face: Face, tab: str) -> Shown:
         """A face for the tab that is shown; the other tabs show it in Create."""
-        here = tab in ("create", "mix", "animate", "edit")
-        selected = gr.skip() if here else gr.Tabs(selected="create")
+        found: Shown = {common.opening: face}
+        if tab not in ("create", "mix", "animate", "edit"):
+            tab = "create"
+            found |= {common.tabs: gr.Tabs(selected=tab), common.tab: tab}
         # a film's faces, and a mixture's rows, leave the chosen face and the model alone
-        model = gr.skip() if tab == "animate" else face.model
-        chosen = face if tab in ("create", "edit") or not here else gr.skip()
-        return face, chosen, model, selected, tab if here else "create"
+        if tab in ("create", "edit"):
+            found[common.face] = face
+        if tab != "animate":
+            found[common.model] = face.model
+        return found
 
-    def act_on(act: str, key: str, tab: str) -> tuple[Any, ...]:
+    def act_on(act: str, key: str, tab: str) -> Shown:
         if act == "delete":
             desk.gallery.delete(key)
-            return *[gr.skip()] * 5, *common.kept()
-        return *opened(desk.read(desk.gallery.read(key)), tab), gr.skip(), gr.skip()
+            return common.kept()
+        return opened(desk.read(desk.gallery.read(key)), tab)
 
-    def open_file(path: str, tab: str) -> tuple[Any, ...]:
+    def open_file(path: str, tab: str) -> Shown:
         if Path(path).stat().st_size > MAX_PNG_BYTES:
             raise UsageError(f"the file is larger than {MAX_PNG_BYTES // 2**20} MiB: not a saved face")
         return opened(desk.read(Path(path).read_bytes()), tab)
 
-    def bring_back() -> tuple[Any, Any]:
+    def bring_back() -> Shown:
         desk.gallery.bring_back()
         return common.kept()
 

@@ -3,6 +3,7 @@
     tiles([Tile("0", face, picture), ...], label="Faces")    HTML of buttons; a click is (act, key)
     large(opened, face)                                      HTML of one face, large, with its downloads
     told(handler), picked(handler)                           handlers whose UsageError becomes one line
+    Shown                                                    what a handler with several outputs returns
 
 Pictures are in the page as data: URIs, so that a slider's new picture is one answer and no second request.
 """
@@ -27,6 +28,7 @@ from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import Face, from_png, origin
 from facegan.serve.studio.gallery import MAX_SHOWN
 
+Shown = dict[Any, Any]  # component -> what it shows next; those that are left out stay as they are
 TILE_SIDE, LARGE_SIDE, KEPT_SIDE = 256, 384, 192  # to which small pictures are enlarged for the page
 MAX_KEYS = 24
 MAX_VARIETY = 1.2  # psi, of the sliders
@@ -188,7 +190,8 @@ def told(handler: Callable[..., Any]) -> Callable[..., Any]:
         import gradio as gr
 
         try:
-            return handler(*inputs)
+            found = handler(*inputs)
+            return gr.skip() if found == {} else found  # gradio takes no empty one
         except UsageError as error:
             gr.Warning(html.escape(first_line(error)), title="That did not work")
         except OSError as error:
@@ -247,7 +250,7 @@ class Common:
     strip: Any  # the kept faces
     undo: Any  # brings a deleted one back
 
-    def keep(self, face: Face) -> tuple[Any, Any]:
+    def keep(self, face: Face) -> Shown:
         """Writes a face into the gallery."""
         import gradio as gr
 
@@ -255,11 +258,12 @@ class Common:
         gr.Info("It is among your kept faces, below.", title="Kept", duration=3)
         return self.kept()
 
-    def kept(self) -> tuple[Any, Any]:
+    def kept(self) -> Shown:
         """The strip of kept faces, and the button that undoes."""
         import gradio as gr
 
-        return kept_html(self.desk), gr.update(visible=self.desk.gallery.can_bring_back)
+        undo = gr.update(visible=self.desk.gallery.can_bring_back)
+        return {self.strip: kept_html(self.desk), self.undo: undo}
 
     def add_key(self, face: Face, keys: tuple[Face, ...]) -> tuple[Face, ...]:
         """A face at the end of the film."""
@@ -269,11 +273,11 @@ class Common:
         gr.Info(f"The film has {len(found)} faces; go on in Animate.", title="Added", duration=3)
         return found
 
-    def to_edit(self, face: Face) -> tuple[Any, ...]:
+    def to_edit(self, face: Face) -> Shown:
         """Opens a face in Edit."""
         import gradio as gr
 
-        return replace(face), gr.Tabs(selected="edit"), "edit"
+        return {self.opening: replace(face), self.tabs: gr.Tabs(selected="edit"), self.tab: "edit"}
 
 
 def with_key(keys: Sequence[Face], face: Face) -> tuple[Face, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from facegan.config import UsageError
 from facegan.serve.studio.desk import Desk
-from facegan.serve.studio.parts import AT_ONCE, QUIET, Common, data_uri, follow, told, within
+from facegan.serve.studio.parts import AT_ONCE, QUIET, Common, Shown, data_uri, follow, told, within
 from facegan.training.curves import Chart, Series, chart_html
 from facegan.training.plot import NOT_TERMS
 from facegan.training.record import Record, distance_names, read_record
@@ -205,34 +205,38 @@ def build(desk: Desk, common: Common) -> None:
             with gr.Column(scale=3, min_width=320):
                 curves = gr.HTML("", elem_id="curves", apply_default_css=False)
 
-    def grid(record: Record, number: int, on_page: str) -> tuple[Any, str]:
+    def grid(record: Record, number: int, known: str) -> Shown:
         """The sample grid where the page has another one, and what it has then."""
         state = sample_state(record, number)
-        return gr.skip() if state == on_page else sample_html(record, number), state
+        return {on_page: state} | ({} if state == known else {sample: sample_html(record, number)})
 
-    def show(name: str | None, number: float, newest: float, on_page: str) -> list[Any]:
+    def show(name: str | None, number: float, last_seen: float, known: str) -> Shown:
         """The run as it is now; the newest grid, unless an older one is being looked at."""
         names = runs_in(desk.runs)
         if not names:
-            return [gr.update(visible=True), gr.update(visible=False), *[gr.skip()] * 7]
+            return {empty: gr.update(visible=True), all_of_it: gr.update(visible=False)}
         name = name if name in names else names[0]
         seen = look(desk.runs, name)
         last = max(len(seen.record.samples) - 1, 0)
-        number = within(number, 0, newest)
-        place = int(number) if number < newest else last
-        slider = gr.update(maximum=max(last, 1), value=place, visible=last > 0)
-        choice = gr.update(choices=names, value=name)
-        pictures = [facts_html(seen), curves_html(seen.record), *grid(seen.record, place, on_page)]
-        return [gr.update(visible=False), gr.update(visible=True), choice, slider, *pictures, last]
+        number = within(number, 0, last_seen)
+        place = int(number) if number < last_seen else last
+        whole = {empty: gr.update(visible=False), all_of_it: gr.update(visible=True)}
+        asked_for = {
+            run: gr.update(choices=names, value=name),
+            at: gr.update(maximum=max(last, 1), value=place, visible=last > 0),
+            newest: last,
+        }
+        told_of = {facts: facts_html(seen), curves: curves_html(seen.record)}
+        return whole | asked_for | told_of | grid(seen.record, place, known)
 
-    def show_other(name: str) -> list[Any]:
+    def show_other(name: str) -> Shown:
         return show(name, 0, 0, "")
 
-    def show_grid(name: str | None, number: float, on_page: str) -> tuple[Any, Any]:
+    def show_grid(name: str | None, number: float, known: str) -> Shown:
         if not name:
-            return gr.skip(), gr.skip()
+            return {}
         record = look(desk.runs, name).record
-        return grid(record, int(within(number, 0, len(record.samples))), on_page)
+        return grid(record, int(within(number, 0, len(record.samples))), known)
 
     newest = gr.State(0)  # the number of the newest grid of the page's run
     on_page = gr.State("")  # the state of the grid on the page: it is sent again when it has changed
