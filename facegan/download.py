@@ -77,7 +77,7 @@ def _attempt(url: str, part: Path, tag: Path, progress: Progress) -> str:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", tag.read_text())
     try:
-        with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as response:
+        with _opened(request) as response:
             total = _receive(response, have, url, part, tag, progress)
     except urllib.error.HTTPError as error:
         error.close()
@@ -92,6 +92,15 @@ def _attempt(url: str, part: Path, tag: Path, progress: Progress) -> str:
     return "" if not total or _size(part) == total else "the connection ended early"
 
 
+def _opened(request: urllib.request.Request) -> Any:
+    try:
+        return _OPENER.open(request, timeout=TIMEOUT_SECONDS)
+    except UsageError:  # a redirect to where nothing is downloaded from
+        raise
+    except (ValueError, OverflowError) as error:  # letters or a port that no address has
+        raise UsageError(f"{request.full_url}: not a usable address ({first_line(error)})") from None
+
+
 def _receive(response: Any, have: int, url: str, part: Path, tag: Path, progress: Progress) -> int:
     """Writes what comes behind the `have` bytes, or instead of them; how many there are to be, 0: unknown."""
     headers = response.headers
@@ -100,7 +109,7 @@ def _receive(response: Any, have: int, url: str, part: Path, tag: Path, progress
         have = 0
         _remember(tag, headers)
     length = headers.get("Content-Length", "")
-    total = have + int(length) if length.isdecimal() else 0
+    total = have + int(length) if length.isdecimal() and len(length) < 20 else 0
     if total > MAX_BYTES:
         raise UsageError(f"{url}: {total:,} bytes; at most {MAX_BYTES:,} are downloaded")
     with open(part, "ab" if rest else "wb") as file:
@@ -134,7 +143,10 @@ def _require_known(url: str, part: Path, tag: Path, sha256: str | None) -> None:
 
 
 def _require_safe(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{url}: not a usable address ({first_line(error)})") from None
     local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
     if parts.scheme != "https" and not local:
         raise UsageError(f"{url}: only https addresses are downloaded from")

@@ -17,18 +17,23 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 from facegan.config import UsageError, choose
 
 MAX_NAME_BYTES = 255  # of one file or folder, on all common file systems
+MAX_PARTIAL_SECONDS = 24 * 3600  # after which nobody writes at a half-written file any more
 _PARTIAL = ".partial"
 _TOKEN_BYTES = 4
+_TEMPORARY = re.compile(rf"\..+\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}{re.escape(_PARTIAL)}(\.[^.]*)?", re.DOTALL)
 _LONGER_BYTES = len(f"..{_PARTIAL}") + 2 * _TOKEN_BYTES  # a temporary name than its file's
 
 
@@ -59,11 +64,14 @@ def write_text(path: Path, text: str) -> None:
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, with its suffix, that takes its place if the block ends well.
 
+    What killed processes left half-written in its folder a day ago or more goes.
+
     Raises:
         OSError: with `path` as its file name.
     """
     writer = secrets.token_hex(_TOKEN_BYTES)  # two processes may write the same file
     temporary = path.with_name(f".{path.stem}.{writer}{_PARTIAL}{path.suffix}")
+    _clear_old(path.parent.absolute())
     try:
         with _naming(path):
             yield temporary
@@ -107,8 +115,24 @@ def append_line(path: Path, text: str) -> None:
 
 def clear_partial(folder: Path, start: str = "") -> None:
     """Deletes what a killed process left half-written in this folder, of files whose names start so."""
-    for leftover in folder.glob(f".{glob.escape(start)}*{_PARTIAL}*"):
+    for leftover in _leftovers(folder, start):
         leftover.unlink(missing_ok=True)
+
+
+@cache  # once a folder: it may get a million files, each of which is written by itself
+def _clear_old(folder: Path) -> None:
+    oldest = time.time() - MAX_PARTIAL_SECONDS
+    with suppress(OSError):  # else it stays there
+        for leftover in _leftovers(folder):
+            if leftover.stat().st_mtime < oldest:
+                leftover.unlink(missing_ok=True)
+
+
+def _leftovers(folder: Path, start: str = "") -> Iterator[Path]:
+    """The files with temporary names of `replaced`; others may look like them."""
+    for path in folder.glob(f".{glob.escape(start)}*{_PARTIAL}*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            yield path
 
 
 def require_writable(folder: Path, what: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from facegan import hub, models
 from facegan.card import ARCHITECTURES, Card, Evaluation, as_words
 from facegan.config import UsageError, to_json
-from facegan.files import require_empty, write_text
+from facegan.files import new_folder, require_empty, write_text
 from facegan.images import Provenance, grid, rgb, save
 from facegan.known import DEFAULT_PSI
 from facegan.networks import NetworkConfig
@@ -72,14 +72,16 @@ def stage(model: str, name: str, folder: Path, *, licence: str = "", data: str =
     pictures = rgb(grid(sampler.sample(seeds, DEFAULT_PSI), columns))
     text = model_card(repository, config, card, parameters=parameters, seeds=seeds)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / file for file in (hub.MODEL_FILE, "README.md", SAMPLES, "config.json")]
-    shutil.copyfile(source, paths[0])
-    models.rewrite_card(paths[0], card)
-    write_text(paths[1], text)
-    save(paths[2], pictures, Provenance(repository, f"0-{seeds[-1]}", DEFAULT_PSI))
-    write_text(paths[3], json.dumps({"library_name": "facegan"} | to_json(config), indent=1) + "\n")
-    return paths
+    files = hub.MODEL_FILE, "README.md", SAMPLES, "config.json"
+    with new_folder(folder) as staged:
+        shutil.copyfile(source, staged / files[0])
+        models.rewrite_card(staged / files[0], card)
+        write_text(staged / files[1], text)
+        save(staged / files[2], pictures, Provenance(repository, f"0-{seeds[-1]}", DEFAULT_PSI))
+        write_text(
+            staged / files[3], json.dumps({"library_name": "facegan"} | to_json(config), indent=1) + "\n"
+        )
+    return [folder / file for file in files]
 
 
 def model_card(

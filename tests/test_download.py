@@ -89,6 +89,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     running.server_close()
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FACEGAN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 def left(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.suffix != ".lock"}
 
@@ -193,9 +199,30 @@ def test_only_https_is_downloaded_from(url: str, server: Server, tmp_path: Path)
     with pytest.raises(UsageError, match="only https"):
         fetch(url, tmp_path / "file")
     server.redirect = url
-    with pytest.raises(UsageError, match=r"only https|the server says 302"):
+    with pytest.raises(UsageError, match=r"^\S+: (only https|the server says 302)"):
         fetch(server.url, tmp_path / "file")
     assert left(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://[::1/a.pkl", "http://127.0.0.1/mod\u00e8le.pkl", f"https://{'a' * 70}.org/a.pkl",
+     f"http://127.0.0.1:{'9' * 30}/a.pkl"],
+)  # fmt: skip
+def test_what_is_no_address_is_one_line(
+    url: str, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    assert cli.run(["import", url, "--out", str(cache / "model.safetensors")]) == 2
+    assert f"{url}: not a usable address (" in capsys.readouterr().err
+    server.redirect = "https://[::1/a.pkl"
+    with pytest.raises(UsageError, match="not a usable address"):
+        fetch(server.url, cache / "file")
+
+
+def test_a_length_of_thousands_of_digits_is_none(server: Server, tmp_path: Path) -> None:
+    server.headers["Content-Length"], server.claimed = "9" * 5000, -1
+    fetch(server.url, tmp_path / "file", sha256=SHA256)
 
 
 def test_errors_are_one_line(server: Server, tmp_path: Path) -> None:
@@ -208,12 +235,6 @@ def test_errors_are_one_line(server: Server, tmp_path: Path) -> None:
 
 
 # ---- public models
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("FACEGAN_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def test_a_known_model_is_downloaded_checked_and_imported(

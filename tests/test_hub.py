@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -269,6 +270,19 @@ def test_a_model_without_a_licence_is_not_published(run: Path, tmp_path: Path) -
     with pytest.raises(UsageError, match=r"its card names no licence.*--licence"):
         publishing.stage(str(run), "hf://me/faces", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_that_fails_leaves_nothing_and_can_be_tried_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "at").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "save", Mock(side_effect=OSError("No space left")))
+        with pytest.raises(OSError, match="No space left"):
+            publishing.stage(str(run), "hf://me/faces", tmp_path / "at" / "out", licence="MIT")
+    assert list((tmp_path / "at").iterdir()) == []
+    files = publishing.stage(str(run), "hf://me/faces", tmp_path / "at" / "out", licence="MIT")
+    assert set(files) == set((tmp_path / "at" / "out").iterdir())
 
 
 def test_a_dry_run_writes_the_same_files_and_asks_nobody(

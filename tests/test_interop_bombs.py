@@ -159,6 +159,7 @@ ARRAYS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a shape beyond its storage": (lambda: tensor((3, 3), (3, 1)), "shape"),
     "a shape of 2 ** 60": (lambda: tensor((2**60,), (0,)), "shape"),
     "a shape of 2 ** 124 elements": (lambda: tensor((2**62, 2**62), (0, 0)), "shape"),
+    "a shape of 2 ** 62 times nothing": (lambda: tensor((0, 2**62), (1, 1)), "shape"),
     "one number a thousand times": (lambda: tensor((1000,), (0,)), "shape"),
     "a negative stride": (lambda: tensor((2,), (-1,), offset=3), "stride"),
     "a negative offset": (lambda: tensor((2,), (1,), offset=-1), "offset"),

@@ -127,6 +127,14 @@ def test_a_bare_state_dict_gets_its_mean_w_and_noise(tmp_path: Path) -> None:
         assert 0.4 < again[name].std() < 1.6
 
 
+def test_a_mapping_without_a_finite_mean_w_is_refused(tmp_path: Path) -> None:
+    state = rosinality(official(clamp=None))["g_ema"]
+    state |= {name: t * 1e25 for name, t in state.items() if name.startswith("style.")}
+    with pytest.raises(UsageError, match="its mapping makes w that are not finite"):
+        saved(state, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
 @pytest.mark.parametrize(
     ("name", "tensor", "said"),
     [

@@ -1,13 +1,18 @@
-"""A folder appears with all that is in it, or not at all; a file has one writer's content, never two."""
+"""A folder appears with all that is in it, or not at all; a file has one writer's content, never two.
+
+What killed processes leave behind goes, and nothing else.
+"""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from facegan.config import UsageError
-from facegan.files import new_folder, replaced, require_empty
+from facegan.files import MAX_PARTIAL_SECONDS, clear_partial, new_folder, replaced, require_empty
 
 
 def fill(out: Path) -> None:
@@ -55,3 +60,47 @@ def test_two_writers_of_a_file_do_not_mix(tmp_path: Path) -> None:
         assert first.read_text() == "first"
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def half_written(path: Path, seconds: float = 0.0) -> Path:
+    """What a process leaves that was killed so long ago while it wrote the file."""
+    with replaced(path) as temporary:
+        temporary.touch()
+    path.unlink()
+    temporary.write_bytes(b"half")
+    os.utime(temporary, (time.time() - seconds,) * 2)
+    return temporary
+
+
+def test_only_what_was_left_half_written_is_cleared(tmp_path: Path) -> None:
+    for name in ("a.png", "b.c.safetensors", "d", "e f[1].pt"):
+        half_written(tmp_path / name)
+    (tmp_path / ".site.partial").mkdir()
+    (tmp_path / ".site.01234567.partial").mkdir()
+    kept = {
+        ".faces.zip.partial.zip",
+        ".faces.zip.partial.jsonl",
+        ".mine.partial.txt",
+        ".a.0123456g.partial.png",
+    }
+    kept |= {"a.01234567.partial.png", ".a.01234567.partial.png.txt"}
+    for name in kept:
+        (tmp_path / name).touch()
+    clear_partial(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept | {".site.partial", ".site.01234567.partial"}
+
+
+def test_of_one_file_only_its_own_is_cleared(tmp_path: Path) -> None:
+    own, other = half_written(tmp_path / "[a]b.pt"), half_written(tmp_path / "b.pt")
+    clear_partial(tmp_path, "[a]")
+    assert (own.exists(), other.exists()) == (False, True)
+
+
+def test_what_was_left_a_day_ago_goes_when_another_file_is_written_beside_it(tmp_path: Path) -> None:
+    old, young = tmp_path / "old.onnx", tmp_path / "young.onnx"
+    (tmp_path / "in").mkdir()
+    left = [half_written(old, MAX_PARTIAL_SECONDS + 60), half_written(young, MAX_PARTIAL_SECONDS - 60)]
+    moved = [path.rename(tmp_path / "in" / path.name) for path in left]
+    with replaced(tmp_path / "in" / "new.onnx") as temporary:
+        temporary.touch()
+    assert [path.exists() for path in moved] == [False, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from uvicorn.server import ServerState
 from facegan.serve.connections import HEAD_BYTES, impatient
 
 BODY_BYTES = 5000
+BUFFER = 2**14  # bytes under way between server and client, of the many that the system would take
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 HALF = b"GET / HTTP/1.1\r\nHost: he"
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -37,13 +39,18 @@ def protocol(request: pytest.FixtureRequest) -> Any:
 
 
 @asynccontextmanager
-async def serving(protocol: Any, seconds: float, answers: asyncio.Event | None = None) -> AsyncIterator[Open]:
-    """How to connect to a server that answers "ok", once it may, and reads no bodies."""
+async def serving(
+    protocol: Any, seconds: float, answers: asyncio.Event | None = None, parts: int = 0, part: bytes = b""
+) -> AsyncIterator[Open]:
+    """How to connect to a server that answers with the parts and "ok", once it may, and reads no bodies."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if answers is not None:
             await answers.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        length = (b"content-length", b"%d" % (parts * len(part) + 2))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        for _ in range(parts):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"ok"})
 
     config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_keep_alive=SECONDS)
@@ -53,10 +60,14 @@ async def serving(protocol: Any, seconds: float, answers: asyncio.Event | None =
         return made(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
 
     server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
+    server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)  # its connections inherit it
     opened: list[asyncio.StreamWriter] = []
 
     async def connect() -> Pair:
-        pair = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        client.connect(server.sockets[0].getsockname())
+        pair = await asyncio.open_connection(sock=client, limit=BUFFER)
         opened.append(pair[1])
         return pair
 
@@ -115,6 +126,46 @@ def test_an_answer_that_takes_longer_than_a_head_may_is_not_cut(protocol: Any) -
             return await ended(reader)
 
     assert asyncio.run(run()).endswith(b"ok")
+
+
+async def time_is_over(connect: Open, times: int) -> None:
+    """Waits until a connection that says nothing has been closed, so often."""
+    for _ in range(times):
+        reader, _ = await connect()
+        assert await ended(reader) == b""
+
+
+# an answer that is written at once, and one that waits for the client part by part
+PARTS = [(1, bytes(2**21)), (2**7, bytes(2**14))]
+
+
+@pytest.mark.parametrize(("parts", "part"), PARTS)
+def test_an_answer_that_nobody_reads_is_not_kept(protocol: Any, parts: int, part: bytes) -> None:
+    async def run() -> bytes:
+        async with serving(protocol, 0.1, parts=parts, part=part) as connect:
+            reader, writer = await connect()
+            writer.write(GET)
+            await time_is_over(connect, 3)
+            return await ended(reader)
+
+    assert len(asyncio.run(run())) < 2**20
+
+
+@pytest.mark.parametrize(("parts", "part"), PARTS)
+def test_an_answer_that_is_read_slowly_is_not_cut(protocol: Any, parts: int, part: bytes) -> None:
+    async def run() -> bytes:
+        async with serving(protocol, 0.1, parts=parts, part=part) as connect:
+            reader, writer = await connect()
+            writer.write(GET)
+            found, over = b"", asyncio.create_task(time_is_over(connect, 3))
+            while not over.done():
+                found += await reader.readexactly(2**13)
+                await asyncio.wait({over}, timeout=0.01)
+            return found + await ended(reader)
+
+    found = asyncio.run(run())
+    assert len(found) > 2**21
+    assert found.endswith(b"ok")
 
 
 def test_a_head_without_end_is_not_kept(protocol: Any) -> None:

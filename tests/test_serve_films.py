@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import av
 import httpx
@@ -204,6 +205,22 @@ def test_films_are_kept_for_film_seconds(ask: Ask) -> None:
         films.named(job.id)
     assert not job.path.exists()
     films.close()
+
+
+def test_a_film_that_cannot_be_deleted_yet_hinders_no_other(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows while it is being sent."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    server = ask(max_films=1)
+    job = ended(server, server.post("/v1/animate", SHORT))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.unlink", Mock(side_effect=PermissionError))
+        assert server.start("DELETE", f"/v1/jobs/{job['id']}").result(SECONDS).status_code == 204
+        assert server.get(f"/v1/jobs/{job['id']}").status_code == 404
+        assert ended(server, server.post("/v1/animate", SHORT))["state"] == "done"
+        server.service.films.close()
+    assert list(tmp_path.glob("facegan-films-*")) != []
 
 
 def test_stopping_ends_films_and_leaves_no_file(ask: Ask) -> None:

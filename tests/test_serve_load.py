@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 from asking import SECONDS, Ask, Held, error_of, until
@@ -34,6 +35,26 @@ def test_an_answer_that_takes_too_long_is_504_and_leaves_the_queue(ask: Ask) -> 
     assert "not ready within" in error_of(server.post("/v1/generate", {"seeds": "1-3"}), 504)
     assert server.batcher().waiting == 0
     held.released.set()
+
+
+def test_edits_that_wait_for_their_directions_keep_nobody_else_waiting(ask: Ask) -> None:
+    server = ask(request_seconds=10)
+    served, goes_on = server.service.table.named(""), threading.Event()
+    found = served.direction
+
+    def slow(name: str, layers: Any) -> Any:
+        assert goes_on.wait(SECONDS)
+        return found(name, layers)
+
+    served.direction = slow  # type: ignore[method-assign]
+    body = {"seeds": [1], "directions": {"smile": 1}}
+    edits = [server.start("POST", "/v1/edit", json=body) for _ in range(40)]  # as many as asyncio has threads
+    try:
+        for answer in ("json", "zip"):
+            assert server.post("/v1/generate", {"seeds": [1], "answer": answer}).status_code == 200
+    finally:
+        goes_on.set()
+    assert {each.result(SECONDS).status_code for each in edits} == {200}
 
 
 def test_a_body_that_does_not_come_is_408() -> None:

@@ -68,6 +68,7 @@ def test_a_wrong_query_is_one_line(server: Asking, path: str, said: str) -> None
         ("generate", {"seeds": "0-3", "size": 40}, "6,400 pixels in all: at most 3,000"),
         ("generate", {"latents": {}}, "w or z is wanted, and it has neither"),
         ("generate", {"latents": {"z": [[0] * 7] * 7}}, "7 pictures: at most 6"),
+        ("generate", {"latents": {"z": [[0] * 7] * 6 + [[]]}}, "7 pictures: at most 6"),
         ("generate", {"latents": {"z": [[0] * 6]}}, "this model wants [N, 7]"),
         ("generate", {"latents": {"z": [[0] * 7, [0] * 6]}}, "rows of unequal lengths"),
         ("generate", {"latents": {"z": [[1e7] * 7]}}, "not all its numbers are in"),
@@ -123,7 +124,7 @@ def test_json_that_does_not_say_so_is_told(server: Asking) -> None:
     assert "Content-Type: application/json" in error_of(unsaid, 422)
 
 
-NULLS, WRONG_SEEDS = [None] * 20_000, [-1] * 20_000
+NULLS, WRONG_SEEDS, ZEROS, ONES = ([each] * 20_000 for each in (None, -1, 0, [0]))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,13 @@ NULLS, WRONG_SEEDS = [None] * 20_000, [-1] * 20_000
         (Pictures, {"latents": {"z": [NULLS]}}, 1),
         (Pictures, {"latents": {"z": [[None]] * 20_000}}, 1),
         (Pictures, {"latents": {"z": [[0]], "seeds": WRONG_SEEDS}}, 1),
+        (Pictures, {"seeds": ZEROS}, 2),
+        (Pictures, {"latents": {"w": ONES}}, 2),
+        (Pictures, {"latents": {"w": [ZEROS]}}, 2),
+        (Pictures, {"latents": {"w": [ONES]}}, 2),
+        (Pictures, {"latents": {"w": [[ZEROS]]}}, 2),
+        (Pictures, {"latents": {"z": ONES}}, 1),
+        (Pictures, {"latents": {"z": [[0]], "seeds": ZEROS}}, 1),
         (Pictures, {"latents": dict.fromkeys(map(str, range(20_000)))}, 1),
         (Pictures, dict.fromkeys(map(str, range(20_000))), 1),
         (Edited, {"directions": dict.fromkeys(map(str, range(20_000)))}, 1),
@@ -163,6 +171,13 @@ def test_a_wrong_body_has_few_errors_however_large_it_is(
 )
 def test_of_many_errors_the_first_is_told(server: Asking, path: str, body: Any, said: str) -> None:
     assert said in error_of(server.post(f"/v1/{path}", body), 422)
+
+
+def test_a_body_of_too_many_parts_is_not_read(server: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facegan.serve.guard.MAX_PARTS", 10)
+    many = {"latents": {"w": [[0] * 6] * 8}}
+    assert error_of(server.post("/v1/generate", many), 422).startswith("11 lists and objects in the body")
+    assert server.post("/v1/generate", {"seeds": [1]}).status_code == 200
 
 
 def test_a_query_of_many_names_is_not_looked_into(server: Asking) -> None:

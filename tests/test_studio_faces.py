@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import struct
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -165,8 +167,8 @@ def test_two_faces_of_one_millisecond_are_both_kept(tmp_path: Path) -> None:
     assert len(gallery.names()) == 2
 
 
-def test_a_deleted_face_can_be_brought_back_until_the_next_start(tmp_path: Path) -> None:
-    times = iter([1.0, 2.0])
+def test_a_deleted_face_can_be_brought_back(tmp_path: Path) -> None:
+    times = itertools.count(1.0)
     gallery = Gallery(tmp_path, clock=lambda: next(times))
     first, second = gallery.add(b"a"), gallery.add(b"b")
     gallery.delete(first)
@@ -175,9 +177,37 @@ def test_a_deleted_face_can_be_brought_back_until_the_next_start(tmp_path: Path)
     assert gallery.bring_back() == second
     assert gallery.names() == [second]
     assert gallery.can_bring_back
-    assert list(tmp_path.rglob(first)) != []
-    Gallery(tmp_path)
-    assert list(tmp_path.rglob(first)) == []
+    assert gallery.bring_back() == first
+    assert not gallery.can_bring_back
+
+
+def test_a_studio_that_starts_takes_away_only_what_was_deleted_a_day_ago(tmp_path: Path) -> None:
+    now = 1e9
+    gallery = Gallery(tmp_path, clock=lambda: now)
+    early, late = (gallery.add(text) for text in (b"a", b"b"))
+    gallery.delete(early)
+    now += 24 * 3600
+    gallery.delete(late)
+    now += 1
+    Gallery(tmp_path, clock=lambda: now)
+    assert gallery.bring_back() == late
+    assert gallery.read(late) == b"b"
+    with pytest.raises(UsageError, match="not in the gallery any more"):
+        gallery.bring_back()
+    assert gallery.bring_back() is None
+
+
+def test_a_face_that_could_not_be_brought_back_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = Gallery(tmp_path)
+    name = gallery.add(b"a")
+    gallery.delete(name)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", Mock(side_effect=PermissionError))
+        with pytest.raises(PermissionError):
+            gallery.bring_back()
+    assert gallery.bring_back() == name
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", ".deleted/a.png", "a.txt", "", "a\0.png"])

@@ -4,7 +4,8 @@
     CONSTRUCTORS       what makes them, and plain containers, for pickles.read_pickle
 
 What is described must be there: shapes are compared with the bytes that the file really has, strides are not
-negative, no element lies outside its storage, and no tensor has more elements than that.
+negative, no element lies outside its storage, and no tensor has more elements than that. Nor are the sizes
+of one without elements beyond what numpy takes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from facegan.interop.inert import Budget, Constructor, Global, checked_key, dama
 
 Floats = npt.NDArray[np.float32]
 MAX_DIMENSIONS = 8
+MAX_ELEMENTS = 2**48  # counted without the sizes that are 0
 _NUMPY_TYPES = (
     "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1",
 )  # fmt: skip
@@ -85,7 +87,8 @@ class Tensor:
         self.shape, self.strides = tuple(map(_size, shape)), tuple(map(_size, strides))
         count = math.prod(self.shape)
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
-        if count and (last >= storage.count or count > storage.count):
+        beyond = math.prod(filter(None, self.shape)) > MAX_ELEMENTS
+        if beyond or (count and (last >= storage.count or count > storage.count)):
             raise damaged(f"a tensor of shape {self.shape} in a storage of {storage.count:,} numbers")
         self.nbytes = count * storage.itemsize
 

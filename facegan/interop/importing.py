@@ -188,7 +188,10 @@ def _networks(foreign: Foreign, size: int) -> tuple[Generator, dict[str, Tensor]
     generator.load_state_dict(tensors, assign=True)
     generator.eval().requires_grad_(False)
     if unset and isinstance(generator, MappedGenerator):
-        generator.w_avg.copy_(_mean_w(generator))
+        mean = _mean_w(generator)
+        if not mean.isfinite().all():
+            raise UsageError("its mapping makes w that are not finite")
+        generator.w_avg.copy_(mean)
         foreign.notes.append(
             f"the file has no mean w, which truncation needs: it is that of {W_SAMPLES:,} latents of numpy's "
             f"RandomState({W_SEED})"

@@ -1,8 +1,8 @@
 """What requests say, as FastAPI checks and documents it.
 
 What depends on the model or on the settings is checked by the routes. A wrong body costs what its first
-errors cost: lists end at their first wrong element, and what has too many names is not looked into. An
-error for each of a million elements would hold up the whole server.
+errors cost: lists end at their first wrong element or at their greatest length, and what has too many names
+is not looked into. A million elements, or an error for each, would hold up the whole server.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from facegan.synthesis import MAX_PSI, MAX_SEED
 
 MAX_TEXT = 2000  # characters of a list of seeds
 MAX_MOVES = 32
+MAX_ROWS, MAX_LAYERS, MAX_DIM = 10_000, 100, 1024  # more than any settings allow and any model has
 MAX_UNKNOWN = 8  # names beyond the known ones that are still told one by one
 
 T = TypeVar("T")
-Rows = Annotated[list[T], Field(fail_fast=True)]
+Rows = Annotated[list[T], Field(fail_fast=True, max_length=MAX_ROWS)]
+Layers = Annotated[list[T], Field(fail_fast=True, max_length=MAX_LAYERS)]
 Format = Literal["png", "jpg", "webp"]
 Noise = Literal["const", "random", "none"]
 Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Vector = Annotated[list[Number], Field(fail_fast=True, max_length=MAX_DIM)]
 Psi = Annotated[
     Number,
     Field(
@@ -97,10 +100,10 @@ class Query(Asked):
 class LatentRows(Asked):
     """w or z, one of the two, as `facegan generate --latents` reads them from a file."""
 
-    w: Rows[Rows[Number]] | Rows[Rows[Rows[Number]]] | None = Field(
+    w: Rows[Vector] | Rows[Layers[Vector]] | None = Field(
         None, description="[N, w_dim], or [N, layers, w_dim]; used as it is: without psi, cutoff and label."
     )
-    z: Rows[Rows[Number]] | None = Field(None, description="[N, z_dim]; goes through the mapping.")
+    z: Rows[Vector] | None = Field(None, description="[N, z_dim]; goes through the mapping.")
     seeds: Rows[Seed] | None = Field(None, description="Whose noise, and whose labels; default: 0, 1, ...")
 
 

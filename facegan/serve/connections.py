@@ -1,12 +1,14 @@
 """Connections that do not keep a server waiting: without a whole request in time, they are closed.
 
-uvicorn has a time for the silence between two requests, and none for the first one or for a head that comes
-byte by byte. The time of a body is guard.py's.
+So are those that take nothing of their answer for that time. uvicorn has a time for the silence between two
+requests, and none for the first one, for a head that comes byte by byte or for an answer that is not read.
+The time of a body is guard.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -22,8 +24,10 @@ class Impatient(asyncio.Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     cycle: Any
+    flow: Any
     _timer: asyncio.TimerHandle | None = None
     _bytes = 0  # since the last request
+    _unsent = math.inf  # bytes, when the timer was looked at last
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As uvicorn's; the time begins."""
@@ -42,6 +46,11 @@ class Impatient(asyncio.Protocol):
         super().on_response_complete()  # type: ignore[misc]
         self._begin()
 
+    def pause_writing(self) -> None:
+        """As uvicorn's; the time begins in which the client has to take some of its answer."""
+        super().pause_writing()
+        self._begin()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """As uvicorn's."""
         if self._timer is not None:
@@ -51,18 +60,21 @@ class Impatient(asyncio.Protocol):
     def _waits(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _begin(self) -> None:
+    def _begin(self, unsent: float = math.inf) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.loop.call_later(self.seconds, self._end)
+        self._timer, self._unsent = self.loop.call_later(self.seconds, self._end), unsent
 
     def _end(self) -> None:
-        if not self._waits():
-            return  # the answer's end begins it anew
-        if self.transport.get_write_buffer_size():  # a client that still reads its answer
-            self._begin()
-        else:
+        if not (self._waits() or self.flow.write_paused):
+            return  # the answer's end or its next pause begins it anew
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent:
             self.transport.close()
+        elif unsent < self._unsent:  # a client that still reads its answer
+            self._begin(unsent)
+        else:
+            self.transport.abort()
 
 
 def impatient(

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,8 @@ class Films:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._closing = False
-        self._folder = tempfile.TemporaryDirectory(prefix="facegan-films-")
+        # on Windows a film that is being sent cannot be deleted
+        self._folder = tempfile.TemporaryDirectory(prefix="facegan-films-", ignore_cleanup_errors=True)
         self._thread = ThreadPoolExecutor(1, "films")
 
     def add(self, served: Served, asked: Animated, seeds: Sequence[int]) -> Job:
@@ -173,7 +175,7 @@ class Films:
         with self._lock:
             job.state, job.ended = state, self._clock()
             if job.unwanted:  # deleted in the meantime
-                job.path.unlink(missing_ok=True)
+                self._forget(job)
 
     def _forget_old(self) -> None:
         oldest = self._clock() - self.settings.film_seconds
@@ -182,5 +184,6 @@ class Films:
 
     def _forget(self, job: Job) -> None:
         job.unwanted = True
-        job.path.unlink(missing_ok=True)
         self._jobs.pop(job.id, None)
+        with suppress(OSError):  # then it goes with the folder
+            job.path.unlink()

@@ -2,7 +2,7 @@
 
 Watched     X-Request-ID in and out, one JSON line and the counts of each answer; a bug is one line and a 500
 (CORS)      Starlette's, where origins are allowed
-Guarded     API keys, and bodies that are read whole before anything is done, up to the limit
+Guarded     API keys, and bodies that are read whole before anything is done, up to the limits
 Headed      HEAD wherever GET is
 """
 
@@ -24,6 +24,7 @@ from facegan.serve.counters import Counter, Histogram
 from facegan.serve.keys import Keys, key_in
 
 OPEN_PATHS = ("/healthz", "/readyz")  # no key is asked for
+MAX_PARTS = 100_000  # lists and objects in a body: while more are read, nobody else is answered
 NOWHERE = "other"  # the route of a path that has none, so that nobody can make names for the counters
 ID_HEADER = b"x-request-id"
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -164,6 +165,9 @@ class Guarded:
             return
         if body is None:
             await refuse(413, f"the body is larger than {self.max_body_bytes:,} bytes", Connection="close")
+            return
+        if (parts := body.count(b"[") + body.count(b"{")) > MAX_PARTS:
+            await refuse(422, f"{parts:,} lists and objects in the body: at most {MAX_PARTS:,}")
             return
         pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

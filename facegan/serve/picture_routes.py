@@ -124,7 +124,7 @@ async def _encoded(
 
 
 async def _pictures(service: Service, request: Request, asked: Pictures) -> Response:
-    served = service.table.named(asked.model)
+    loop, served = asyncio.get_running_loop(), service.table.named(asked.model)
     start, numbers, psi = _start(service, served, asked)
     served.check(psi=psi, cutoff=asked.cutoff, noise=asked.noise, label=asked.label)
     service.require_size(served, len(numbers), asked.size)
@@ -132,7 +132,8 @@ async def _pictures(service: Service, request: Request, asked: Pictures) -> Resp
     if isinstance(asked, Edited):
         layers = _layers(served, asked.styles)
         for name, strength in asked.directions.items():
-            moves.append((await asyncio.to_thread(served.direction, name, layers), strength))
+            found = loop.run_in_executor(served.searching, served.direction, name, layers)
+            moves.append((await found, strength))
         edit = " ".join(f"{name}={strength:g}" for name, strength in asked.directions.items())
         edit += f" layers {asked.styles}" if asked.styles else ""
     look = Look(start, psi, asked.cutoff, asked.label)
@@ -150,10 +151,10 @@ async def _pictures(service: Service, request: Request, asked: Pictures) -> Resp
         for number, each in zip(numbers, data, strict=True)
     ]
     if (asked.answer or _wanted(request)) == "zip":
-        packed = await asyncio.to_thread(as_zip, named)
+        packed = await loop.run_in_executor(service.pool, as_zip, named)
         headers = {"Content-Disposition": 'attachment; filename="faces.zip"'}
         return Response(packed, media_type="application/zip", headers=headers)
-    text = await asyncio.to_thread(as_json, served.name, asked.format, named)
+    text = await loop.run_in_executor(service.pool, as_json, served.name, asked.format, named)
     return Response(text, media_type="application/json")
 
 
@@ -172,10 +173,10 @@ def _start(service: Service, served: Served, asked: Pictures) -> tuple[Start, Se
         return SEEDS, list(each_once(numbers)), DEFAULT_PSI if asked.psi is None else asked.psi
     if asked.seeds is not None:
         raise UsageError("seeds and latents: pictures start from one or the other; latents have seeds inside")
+    service.require_size(served, len(asked.latents.w or asked.latents.z or ()), asked.size)
     latents = _latents(asked.latents)
     usual = DEFAULT_PSI if latents.w_rows is None else 1.0
     psi = usual if asked.psi is None else asked.psi
-    service.require_size(served, len(latents), asked.size)
     latents.require_fitting(served.sampler, psi, asked.cutoff, asked.label)
     return latents, range(len(latents)), psi
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -68,7 +69,7 @@ class Served:
         self.batcher = Batcher(sampler, settings, made)
         file = beside(path)
         self._given = read(file, sampler.generator).directions if file.is_file() else {}
-        self._direction_turn = threading.Lock()
+        self.searching = ThreadPoolExecutor(1, "directions")  # of `direction`, one after the other
         self._direction = lru_cache(KEPT_DIRECTIONS)(self._found)
         self._directions: Directions | None = None
 
@@ -110,13 +111,17 @@ class Served:
             raise UsageError(f"noise {noise!r}: model {self.name!r} has no noise inputs; leave it out")
 
     def direction(self, name: str, layers: Sequence[int] | None) -> Direction:
-        """The direction of that name; the first pca or sefa measures w for a while.
+        """The direction of that name; the first pca or sefa measures w for a while. For one thread.
 
         Raises:
             UsageError: none, or a model without directions.
         """
-        with self._direction_turn:
-            return self._direction(name, None if layers is None else tuple(layers))
+        return self._direction(name, None if layers is None else tuple(layers))
+
+    def close(self) -> None:
+        """Makes what waits, and ends the threads."""
+        self.searching.shutdown()
+        self.batcher.close()
 
     def _found(self, name: str, layers: tuple[int, ...] | None) -> Direction:
         if self._directions is None:
@@ -146,7 +151,7 @@ class Table:
     def close(self) -> None:
         """Makes what waits, and ends the threads."""
         for each in self.models.values():
-            each.batcher.close()
+            each.close()
 
 
 def load_models(

@@ -178,10 +178,7 @@ def build(desk: Desk, common: Common) -> None:
             picture = gr.HTML(
                 large(opened, now[0]), js_on_load=LARGE_JS, elem_id="large", apply_default_css=False
             )
-            keep = gr.Button("Keep this face", variant="primary")
-            with gr.Row():
-                film = gr.Button("Add to the film", min_width=120)
-                edit = gr.Button("Edit it", min_width=120)
+            edit = common.buttons("Edit it")
             alike = gr.Button("More like this")
             radius = gr.Slider(
                 0.05, 1, DEFAULT_RADIUS, step=0.05, label="How different they are", buttons=["reset"]
@@ -239,6 +236,4 @@ def build(desk: Desk, common: Common) -> None:
     common.opening.change(told(open_face), [common.opening], [chosen, picture], **QUIET)
     now_by = [common.model, crowd, common.face, seeds, good, psi]
     common.model.change(told(switch), now_by, [seeds, good, *shows], **QUIET)
-    keep.click(told(common.keep), [common.face], [common.strip, common.undo], **QUIET)
-    film.click(told(common.add_key), [common.face, common.keys], [common.keys], **QUIET)
     edit.click(told(common.to_edit), [common.face], [common.opening, common.tabs, common.tab], **QUIET)

@@ -139,10 +139,7 @@ def build(desk: Desk, common: Common) -> None:
             with gr.Row(elem_id="pair"):
                 before = gr.HTML("", elem_id="before", apply_default_css=False)
                 after = gr.HTML("", js_on_load=LARGE_JS, elem_id="after", apply_default_css=False)
-            keep = gr.Button("Keep this face", variant="primary")
-            with gr.Row():
-                film = gr.Button("Add to the film", min_width=120)
-                reset = gr.Button("Reset", min_width=120)
+            reset = common.buttons("Reset")
         with gr.Column(scale=3, min_width=320):
             gr.Markdown(
                 "Move a slider; they add up. Directions are learned, and drag other things along when taken "
@@ -204,5 +201,3 @@ def build(desk: Desk, common: Common) -> None:
     common.model.change(told(here), [common.face, common.model, common.tab], shows, **QUIET)
     common.opening.change(told(here), [common.opening, common.model, common.tab], shows, **QUIET)
     instead.click(lambda: with_styles(desk), None, [common.model], **QUIET)
-    keep.click(told(common.keep), [common.face], [common.strip, common.undo], **QUIET)
-    film.click(told(common.add_key), [common.face, common.keys], [common.keys], **QUIET)

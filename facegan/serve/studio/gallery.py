@@ -5,7 +5,8 @@
     gallery.names()                     the newest first
     gallery.delete(name); gallery.bring_back()
 
-What is deleted lies in a hidden folder beside the others until the studio is started again.
+What is deleted lies in a hidden folder beside the others for a day or more: a studio that starts deletes what
+has lain there longer. Several studios may have the same gallery.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from facegan.config import UsageError
-from facegan.files import clear_partial, require_writable, write_atomically
+from facegan.files import require_writable, write_atomically
 
 MAX_SHOWN = 60
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ()_.-]{0,199}\.png")
-_DELETED = ".deleted"
+_DELETED, _DELETED_SECONDS = ".deleted", 24 * 3600
+_GONE = "this face is not in the gallery any more"
 
 
 def default_folder() -> Path:
@@ -50,10 +53,10 @@ class Gallery:
         require_writable(folder, "--gallery")
         self.folder, self._clock, self._lock = folder, clock, threading.Lock()
         self._deleted: list[str] = []  # the last one last
-        if folder.is_dir():
-            clear_partial(folder)
         for path in (folder / _DELETED).glob("*.png"):
-            path.unlink()
+            with suppress(FileNotFoundError):  # another studio has brought it back, or deleted it as well
+                if path.stat().st_mtime < clock() - _DELETED_SECONDS:
+                    path.unlink()
 
     def names(self) -> list[str]:
         """The files' names, those kept last first."""
@@ -87,7 +90,7 @@ class Gallery:
         try:
             return self._path(name).read_bytes()
         except FileNotFoundError:
-            raise UsageError("this face is not in the gallery any more") from None
+            raise UsageError(_GONE) from None
 
     def delete(self, name: str) -> None:
         """Takes a file out; `bring_back` undoes it.
@@ -101,17 +104,26 @@ class Gallery:
             try:
                 os.replace(self._path(name), hidden / name)
             except FileNotFoundError:
-                raise UsageError("this face is not in the gallery any more") from None
+                raise UsageError(_GONE) from None
+            os.utime(hidden / name, (self._clock(),) * 2)
             self._deleted.append(name)
 
     def bring_back(self) -> str | None:
-        """Puts back what was deleted last, and returns its name; None where there is nothing."""
+        """Puts back what was deleted last, and returns its name; None where there is nothing.
+
+        Raises:
+            UsageError: it is gone for good.
+        """
         with self._lock:
             if not self._deleted:
                 return None
-            name = self._deleted.pop()
-            os.replace(self.folder / _DELETED / name, self.folder / name)
-            return name
+            name = self._deleted[-1]
+            try:
+                os.replace(self.folder / _DELETED / name, self.folder / name)
+            except FileNotFoundError:
+                self._deleted.pop()
+                raise UsageError(_GONE) from None
+            return self._deleted.pop()
 
     @property
     def can_bring_back(self) -> bool:

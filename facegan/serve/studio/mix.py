@@ -207,10 +207,7 @@ def build(desk: Desk, common: Common) -> None:
                 sheet = gr.HTML("", js_on_load=JS, elem_id="mixture", apply_default_css=False)
             with gr.Column(scale=2, min_width=300):
                 picture = gr.HTML("", js_on_load=LARGE_JS, elem_id="mixed", apply_default_css=False)
-                keep = gr.Button("Keep this face", variant="primary")
-                with gr.Row():
-                    film = gr.Button("Add to the film", min_width=120)
-                    edit = gr.Button("Edit it", min_width=120)
+                edit = common.buttons("Edit it")
 
     def show(
         model: str, own: tuple[Face, ...], rows: str, columns: str, styles: str, layers: str, psi: float
@@ -276,6 +273,4 @@ def build(desk: Desk, common: Common) -> None:
     common.opening.change(told(add_row), [common.opening, common.tab, *asked], [own_rows, *shows], **QUIET)
     sheet.pick(picked(choose), [found], [sheet, picture, common.face], **EACH)
     instead.click(lambda: with_styles(desk), None, [common.model], **QUIET)
-    keep.click(told(common.keep), [common.face], [common.strip, common.undo], **QUIET)
-    film.click(told(common.add_key), [common.face, common.keys], [common.keys], **QUIET)
     edit.click(told(common.to_edit), [common.face], [common.opening, common.tabs, common.tab], **QUIET)

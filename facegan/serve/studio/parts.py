@@ -250,6 +250,18 @@ class Common:
     strip: Any  # the kept faces
     undo: Any  # brings a deleted one back
 
+    def buttons(self, last: str) -> Any:
+        """Those below a large face: they keep it and put it into the film; the last one is returned."""
+        import gradio as gr
+
+        keep = gr.Button("Keep this face", variant="primary")
+        with gr.Row():
+            film = gr.Button("Add to the film", min_width=120)
+            made = gr.Button(last, min_width=120)
+        keep.click(told(self.keep), [self.face], [self.strip, self.undo], **QUIET)
+        film.click(told(self.add_key), [self.face, self.keys], [self.keys], **QUIET)
+        return made
+
     def keep(self, face: Face) -> Shown:
         """Writes a face into the gallery."""
         import gradio as gr
