@@ -53,14 +53,19 @@ def keep_freed_memory() -> bool:
 
 
 def training_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The convolutions' precision for training; "auto" is bfloat16 where a probe shows it to be faster.
+    """The convolutions' precision for training; "auto" is bfloat16 where it is faster.
 
-    Weights, statistics, losses and the optimiser stay in float32 either way.
+    That is on CUDA devices with units for it, from Ampere on, and elsewhere where a probe shows it. Weights,
+    statistics, losses and the optimiser stay in float32 either way.
     """
     choose("precision", precision, PRECISIONS)
-    if precision == "auto":
-        return torch.bfloat16 if bfloat16_speedup(device) > WORTHWHILE_SPEEDUP else torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    if precision != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    if device.type == "cuda":  # a probe that is small enough would time the launching of kernels
+        is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_faster = bfloat16_speedup(device) > WORTHWHILE_SPEEDUP
+    return torch.bfloat16 if is_faster else torch.float32
 
 
 def sampling_dtype(precision: str) -> torch.dtype:
@@ -75,7 +80,7 @@ def bfloat16_speedup(device: torch.device) -> float:
 
     The fastest of 15 turns each, some 0.2 s on a CPU, with one thread: on a busy machine all other times are
     of those who wait, and the same machine is to choose the same. 0 where bfloat16 does not work at all.
-    CPUs are fast at it with AMX or AVX512-BF16, CUDA devices from Ampere on.
+    CPUs are fast at it with AMX or AVX512-BF16.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -103,9 +108,7 @@ class _Probe:
         """The time of one pass forward and backward."""
         began = time.perf_counter()
         torch.autograd.backward(F.conv_transpose2d(self.image, self.weight, stride=2, padding=1).sum())
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
+        if self.device.type == "mps":
             torch.mps.synchronize()
         return time.perf_counter() - began
 

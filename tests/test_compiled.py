@@ -107,6 +107,43 @@ def test_every_form_that_training_asks_for_is_tested(
     assert "differ" in said[0]
 
 
+def in_float32(form: Any) -> Any:
+    """A form in bfloat16 that is fused as far as it can be: nothing is rounded on the way."""
+    network = getattr(form, "__self__", form)
+
+    def fused(*given: Any) -> Tensor:
+        network.compute_dtype = torch.float32
+        try:
+            value: Tensor = form(*given)
+        finally:
+            network.compute_dtype = torch.bfloat16
+        return value
+
+    return fused
+
+
+def test_forms_that_round_less_than_eager_bfloat16_are_taken(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(run, precision="bf16")
+    state = new_state(run)
+    stand_in(monkeypatch, synthesis=in_float32, discriminate=in_float32, judge=in_float32)
+    assert compiled_forms(state, run, pytest.fail) is not None
+    assert {network.compute_dtype for network in state.networks.values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("name", ["synthesis", "discriminate", "judge"])
+@pytest.mark.parametrize("wrong", [scaled(1.5), scaled(float("nan")), one_gradient_scaled(1.5)])
+def test_a_wrong_form_is_refused_in_bfloat16_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, wrong: Any
+) -> None:
+    run = replace(run, precision="bf16")
+    stand_in(monkeypatch, **{name: wrong})
+    said: list[str] = []
+    assert compiled_forms(new_state(run), run, said.append) is None
+    assert "compiled networks are wrong on this machine" in said[0]
+
+
 def fails(*given: Any) -> Tensor:
     raise RuntimeError("no C++ compiler\nand more")
 

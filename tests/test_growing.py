@@ -25,10 +25,10 @@ from facegan.networks.stylegan import StyleGANConfig
 from facegan.run import Measure, Run
 from facegan.synthesis import Sampler
 from facegan.training.batch import TrainingBatch
-from facegan.training.growing import model_at, reals_at, run_at, stage_of
+from facegan.training.growing import model_at, reals_at, run_at, stage_of, stage_remembered
 from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
-from facegan.training.state import new_state
+from facegan.training.state import TrainState, new_state
 from facegan.training.step import adapted, train_step
 from facegan.training.transfer import Weights, transfer, weights_of
 
@@ -174,6 +174,21 @@ def test_without_its_memory_of_the_stage_a_resumed_run_differs(run: Run, dataset
     )
     train_step(fresh, run, dataset, run.loss.phases())
     assert differing(fresh.parts(), whole.parts()) != []
+
+
+def test_a_stage_stays_on_the_host_of_a_device_that_lacks_its_type(
+    run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apple's MPS has no float64; of the device that stands in for it nothing can be read at all."""
+    state = new_state(replace(run, augment=Ada()))
+    for _ in range(4):
+        train_step(state, run, dataset, run.loss.phases())
+    parts = copy.deepcopy(state.parts())
+    fresh = new_state(run)
+    monkeypatch.setattr(TrainState, "device", torch.device("meta"))
+    fresh.load_parts(parts)
+    assert stage_remembered(fresh.memory) == stage_remembered(parts["memory"]) == Stage(8, 0.5)
+    assert fresh.memory["augment_p"].device.type == "meta"
 
 
 def test_the_wgan_gp_recipe_grows_as_well(run: Run, dataset: Dataset) -> None:

@@ -127,6 +127,21 @@ def test_free_memory_is_some_of_the_machine_s() -> None:
     assert 2**20 < free_memory(torch.device("cpu")) < 2**50
 
 
+def test_a_system_that_does_not_tell_its_free_memory_wants_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has no /proc and no sysconf."""
+
+    def unknown(name: str) -> int:
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(memory, "Path", lambda path: Path("nowhere") / path.lstrip("/"))
+    monkeypatch.setattr("os.sysconf", unknown)
+    with pytest.raises(UsageError, match="say --batch N"):
+        free_memory(torch.device("cpu"))
+    monkeypatch.delattr("os.sysconf")
+    with pytest.raises(UsageError, match="say --batch N"):
+        free_memory(torch.device("cpu"))
+
+
 def test_a_micro_batch_below_zero_is_refused(run: Run) -> None:
     with pytest.raises(UsageError, match="micro_batch -1"):
         override(run, ["micro_batch=-1"])

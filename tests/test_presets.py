@@ -38,6 +38,7 @@ def test_published_configurations(
     assert (run.ema.halflife_images, run.ema.rampup) == (ema_images, 0.0)
     assert (model.channel_base, model.channel_max, model.minibatch_std_group) == (base, 512, group)
     assert (model.z_dim, model.w_dim, model.mapping_layers) == (512, 512, 8)
+    assert model.w_avg_beta == 0.995  # both official codes; StyleGAN3's has 0.998
     assert (model.g_architecture, model.d_architecture) == ("skip", "resnet")
     assert (loss.path_length_weight, loss.path_length_interval, loss.path_length_decay) == (2.0, 4, 0.01)
     assert (loss.path_length_shrink, loss.r1_interval, loss.mixing_probability) == (2, 16, 0.9)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from facegan import runtime
+from facegan.networks.base import exact_convolutions
 from facegan.run import Run
 from facegan.training.state import settled
 
@@ -23,6 +24,20 @@ def test_automatic_precision_is_bfloat16_where_the_probe_found_it_faster(
 ) -> None:
     monkeypatch.setattr(runtime, "bfloat16_speedup", lambda device: speedup)
     assert settled(replace(tiny_run_config, precision="auto")).precision == precision
+
+
+@pytest.mark.parametrize(("has_units", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_on_cuda_automatic_precision_is_bfloat16_where_there_are_units_for_it(
+    has_units: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device without them only emulates it; none is timed."""
+
+    def supported(including_emulation: bool = True) -> bool:
+        return has_units or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(runtime, "bfloat16_speedup", None)
+    assert runtime.training_dtype("auto", torch.device("cuda")) == expected
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -59,6 +74,19 @@ def test_a_device_without_bfloat16_has_no_speed_up(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(runtime, "_Probe", refuse)
     assert runtime.bfloat16_speedup.__wrapped__(CPU) == 0.0
     assert torch.get_num_threads() == 1  # conftest's
+
+
+def test_exact_convolutions_of_two_threads_may_end_in_any_order() -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic
+    assert before == (True, False)
+    first, second = exact_convolutions(), exact_convolutions()
+    for enter in (first, second):
+        enter.__enter__()
+    for leave, flags in ((first, (False, True)), (second, before)):
+        assert (cudnn.allow_tf32, cudnn.deterministic) == (False, True)
+        leave.__exit__(None, None, None)
+        assert (cudnn.allow_tf32, cudnn.deterministic) == flags
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems' allocators are left alone")

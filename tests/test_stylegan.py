@@ -14,7 +14,7 @@ from facegan.config import UsageError, to_json, union_from_json
 from facegan.labels import Attribute, LabelSpace
 from facegan.networks import NetworkConfig, build_discriminator, build_generator
 from facegan.networks.base import Stage
-from facegan.networks.stylegan import StyleGANConfig, StyleGANDiscriminator, StyleGANGenerator, restyled
+from facegan.networks.stylegan import StyleGANConfig, StyleGANDiscriminator, StyleGANGenerator, blur, restyled
 
 SHAPE: dict[str, Any] = {
     "resolution": 16, "z_dim": 7, "w_dim": 6, "mapping_layers": 2, "channel_base": 128, "channel_max": 12,
@@ -133,6 +133,18 @@ def test_both_networks_equal_the_slow_reference(stage: Stage, base: tuple[int, i
         assert relative(made, reference_synthesis(generator, ws, stage)) < 1e-5
         expected = reference_discriminator(discriminator, image, stage)[:, 0]
         assert relative(discriminator(image, stage=stage), expected) < 1e-5
+
+
+def test_the_blur_s_filter_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CUDA device making it waits for a copy, which a captured graph cannot hold."""
+    x = torch.randn(2, 3, 5, 6, requires_grad=True)
+    expected = blurred(x)
+    with torch.inference_mode():
+        blur(x)
+    monkeypatch.setattr(torch, "tensor", None)
+    again = blur(x)
+    assert torch.allclose(again, expected, atol=1e-6)
+    again.sum().backward()
 
 
 def test_the_written_out_gradient_of_adain_is_the_formula_s() -> None:

@@ -149,10 +149,14 @@ def test_a_d_with_labels_keeps_what_a_wider_last_map_allows() -> None:
     assert taken.widened > 4
 
 
-def test_a_run_says_that_it_was_widened(picture_folder: Path, tmp_path: Path) -> None:
+def test_a_run_or_its_model_file_starts_a_wider_one_which_says_so(
+    picture_folder: Path, tmp_path: Path
+) -> None:
+    """A model file's numbers are float16."""
     narrow = replace(small_run(picture_folder), total_images=8)
     train(narrow, tmp_path / "narrow")
-    wide = replace(narrow, model=replace(narrow.model, channel_max=12), init=str(tmp_path / "narrow"))
-    warned = Warned()
-    train(wide, tmp_path / "wide", reporter=warned)
-    assert "of them narrower" in warned.messages[0]
+    for number, name in enumerate(("narrow", "narrow/model.safetensors")):
+        wide = replace(narrow, model=replace(narrow.model, channel_max=12), init=str(tmp_path / name))
+        warned = Warned()
+        train(wide, tmp_path / f"wide{number}", reporter=warned)
+        assert "of them narrower" in warned.messages[0]

@@ -8,9 +8,10 @@ Seeds, truncation, mixing, interpolation, editing and serving are written once, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -169,9 +170,30 @@ def require_shape(name: str, tensor: Tensor, *expected: int | None) -> None:
         raise ValueError(f"{name} has shape {list(shape)}, expected [{wanted}]")
 
 
-def exact_convolutions() -> AbstractContextManager[None]:
-    """A block in which CUDA's float32 convolutions are float32 (no TF32) and repeatable, as the CPU's are."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    return flags
+_exact_lock = Lock()
+_exact_flags = ExitStack()  # what puts torch's own back
+_exact_blocks = 0  # that threads are in
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """A block in which CUDA's float32 convolutions are float32 (no TF32) and repeatable, as the CPU's are.
+
+    The flags are the whole process's: the first block of any thread sets them, the last one puts them back.
+    """
+    global _exact_blocks
+    with _exact_lock:
+        if not _exact_blocks:
+            _exact_flags.enter_context(
+                torch.backends.cudnn.flags(
+                    enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+                )
+            )
+        _exact_blocks += 1
+    try:
+        yield
+    finally:
+        with _exact_lock:
+            _exact_blocks -= 1
+            if not _exact_blocks:
+                _exact_flags.close()

@@ -100,16 +100,18 @@ class Function(torch.autograd.Function):
 # ---- FIR resampling
 
 
-def fir(device: torch.device, dtype: torch.dtype, gain: float = 1.0) -> Tensor:
-    """The filter [4]: gain [1, 3, 3, 1] / 8."""
+def fir(
+    device: torch.device, dtype: torch.dtype, gain: float = 1.0, taps: tuple[int, ...] = (1, 3, 3, 1)
+) -> Tensor:
+    """The filter [k] of these taps, with the sum `gain`."""
     if torch.compiler.is_compiling():  # what is traced must not outlive its trace
-        return _fir(device, dtype, gain)
-    return _kept_fir(device, dtype, gain)
+        return _fir(device, dtype, gain, taps)
+    return _kept_fir(device, dtype, gain, taps)
 
 
-def _fir(device: torch.device, dtype: torch.dtype, gain: float) -> Tensor:
+def _fir(device: torch.device, dtype: torch.dtype, gain: float, taps: tuple[int, ...]) -> Tensor:
     with torch.inference_mode(False):  # it outlives whoever asks first, and training asks too
-        return torch.tensor([0.125, 0.375, 0.375, 0.125], device=device, dtype=dtype) * gain
+        return torch.tensor(taps, device=device, dtype=dtype) * (gain / sum(taps))
 
 
 _kept_fir = lru_cache(maxsize=32)(_fir)

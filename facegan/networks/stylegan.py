@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from facegan.networks.base import Discriminator, Stage, require_label, require_shape, require_stage
 from facegan.networks.mapping import MappedGenerator
-from facegan.networks.ops import ACTIVATION_GAIN, EPS, Conv, Dense, Function, activate, minibatch_std
+from facegan.networks.ops import ACTIVATION_GAIN, EPS, Conv, Dense, Function, activate, fir, minibatch_std
 from facegan.networks.shape import StyleConfig, picture_size
 from facegan.networks.widening import widened
 
@@ -59,7 +59,7 @@ def halved(x: Tensor) -> Tensor:
 
 def blur(x: Tensor) -> Tensor:
     """x [N, C, H, W] filtered by [1, 2, 1] / 4 along both sides, zeros around; a depthwise convolution."""
-    line = torch.tensor([0.25, 0.5, 0.25], device=x.device, dtype=x.dtype)
+    line = fir(x.device, x.dtype, taps=(1, 2, 1))
     kernel = torch.outer(line, line).expand(x.shape[1], 1, 3, 3)
     return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
 

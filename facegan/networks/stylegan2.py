@@ -61,7 +61,6 @@ class StyleGAN2Config(StyleConfig):
     d_architecture: Architecture = "resnet"
     grows: bool = False
     conv_clamp: float | None = None  # 256 in the official float16 networks
-    w_avg_beta: float = 0.998
 
     def __post_init__(self) -> None:
         self.check_style((8, 16, 32, 64, 128, 256, 512, 1024))

@@ -27,6 +27,7 @@ def widened(own: Tensor, narrow: Tensor, *, last_stays: bool = False) -> Tensor 
         return None
     if own.ndim == 0 or any(ours < theirs for ours, theirs in zip(own.shape, narrow.shape, strict=True)):
         return None
+    narrow = narrow.to(own.dtype)  # a model file's is float16
     wide, rows = own.clone(), narrow.shape[0]
     if axes == 1:
         wide[:rows] = narrow

@@ -42,10 +42,11 @@ class TrainingBatch:
     ) -> None:
         self._state, self._first, self._part = state, first, part
         self._seed, self._retry = run.seed, state.retry
-        self._of, self._rows = run.batch, rows(run, part)
-        numbers = dataset.stream(first, run.batch, run.seed)[self._rows.numpy()]
+        places = rows(run, part)
+        self._of, self._rows = run.batch, places.to(state.device)
+        numbers = dataset.stream(first, run.batch, run.seed)[places.numpy()]
         pixels = dataset.pictures(numbers).to(state.device)
-        dataset.ahead(first + run.batch, run.batch, run.seed, self._rows)
+        dataset.ahead(first + run.batch, run.batch, run.seed, places)
         self._stage = state.stage
         real = reals_at(to_float(pixels), state.stage, run.model)
         self.real = real.contiguous(memory_format=torch.channels_last)
@@ -114,7 +115,7 @@ class TrainingBatch:
 
     def _mine(self, drawn: Tensor) -> Tensor:
         """This part of what was drawn for the whole batch."""
-        return drawn if len(self._rows) == len(drawn) else drawn[self._rows.to(drawn.device)]
+        return drawn if len(self._rows) == len(drawn) else drawn[self._rows]
 
     def path(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """w [n, L, W] of fresh latents, their images [n, C, H, W], and normal noise like the images.

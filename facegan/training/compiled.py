@@ -4,8 +4,9 @@ A compiled network can be differentiated once, so gradient and path length penal
 forms: in its own phase its weights get gradients, in G's they are constants, which saves their part of the
 backward pass (a compiled one would compute it and throw it away).
 
-The self-test compares values and gradients of every form. Where it fails, or the compiler does, training goes
-on with eager networks and says so.
+The self-test compares values and gradients of every form with those of eager float32. In bfloat16 the eager
+gradients are a twentieth and more away from these, and compiled ones, which round elsewhere, about as much.
+Where the test fails, or the compiler does, training goes on with eager networks and says so.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from facegan.randomness import Purpose, torch_generator
 from facegan.run import Run
 from facegan.training.state import Forms, TrainState, eager, trainable
 
-TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # relative, of a whole tensor; fused kernels round less often
+TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # relative, of a whole tensor
+ROUNDINGS = 3.0  # gradients: or this many times the most that an eager one is off; right ones were up to 2.5
 NOTE = "training goes on with eager networks, which are slower"
 
 
@@ -63,22 +65,41 @@ def compiled(generator: Generator, discriminator: Discriminator, backend: str = 
 
 
 def require_equal(state: TrainState, run: Run, forms: Forms) -> None:
-    """Raises Mismatch where a form's value or gradient differs from its eager twin's; changes no state."""
+    """Raises Mismatch where a form's value or gradient is too far from eager float32; changes no state."""
     plain = eager(state.generator, state.discriminator)
     buffers = {
         network: {name: value.clone() for name, value in network.named_buffers()}
         for network in state.networks.values()
     }
+    dtype = state.generator.compute_dtype
     try:
-        expected = _probe(state, run, plain)
+        eager_values = exact = _probe(state, run, plain)
+        if dtype != torch.float32:
+            _convolve_in(state, torch.float32)
+            exact = _probe(state, run, plain)
+            _convolve_in(state, dtype)
+        own = [_distance(value, exact[name]) for name, value in eager_values.items() if "gradients" in name]
         for name, value in _probe(state, run, forms).items():
-            error = float((value - expected[name]).norm() / expected[name].norm().clamp_min(1e-12))
-            if not error <= TOLERANCE[run.precision]:  # nor if it is not a number
-                raise Mismatch(f"{name} differ by {error:.1e} of their norm")
+            error, allowed = _distance(value, exact[name]), TOLERANCE[run.precision]
+            if "gradients" in name:
+                allowed = max(allowed, ROUNDINGS * max(own))
+            if not error <= allowed:  # nor if it is not a number
+                raise Mismatch(f"{name} differ by {error:.1e} of their norm, more than {allowed:.1e}")
     finally:
+        _convolve_in(state, dtype)
         for network, values in buffers.items():
             for name, value in network.named_buffers():
                 value.copy_(values[name])  # BatchNorm's statistics have moved
+
+
+def _convolve_in(state: TrainState, dtype: torch.dtype) -> None:
+    for network in state.networks.values():
+        network.compute_dtype = dtype
+
+
+def _distance(value: Tensor, of: Tensor) -> float:
+    """Of two rows, in the second one's norm."""
+    return float((value - of).norm() / of.norm().clamp_min(1e-12))
 
 
 def _probe(state: TrainState, run: Run, forms: Forms) -> dict[str, Tensor]:

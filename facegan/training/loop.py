@@ -57,8 +57,8 @@ def train(
     """Trains in the folder `out` until the run's total, a time limit, or a request to stop.
 
     Whatever ends it but an error, the last act is a checkpoint, a model file and a sample grid, from which
-    `resume` goes on exactly. What is "auto" (device, precision, compile, track) and a micro_batch of 0 are
-    chosen at the start and kept; so is that a compiler failed.
+    `resume` goes on (on a CPU exactly, elsewhere to rounding). What is "auto" (device, precision, compile,
+    track) and a micro_batch of 0 are chosen at the start and kept; so is that a compiler failed.
 
     world: the processes that train together (distributed.joined), each of which makes this call; None: one.
 

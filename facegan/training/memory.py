@@ -39,7 +39,7 @@ def fitted(
     processes: that share the parts; neighbours: of them on this machine, who share its memory.
 
     Raises:
-        UsageError: the batch cannot be shared by so many processes.
+        UsageError: the batch cannot be shared by so many processes, or free memory is not known.
     """
     if run.micro_batch:
         return run
@@ -125,7 +125,11 @@ def _kept_bytes(run: Run, state: TrainState, dataset: Dataset) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes free on the device; on a CPU those that the system can give, within a container's limit."""
+    """Bytes free on the device; on a CPU those that the system can give, within a container's limit.
+
+    Raises:
+        UsageError: the system does not tell.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free
@@ -137,4 +141,7 @@ def free_memory(device: torch.device) -> int:
             limit = int((group / "memory.max").read_text())
             free = min(free, limit - int((group / "memory.current").read_text()))
         return free
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        raise UsageError("this system does not tell its free memory: say --batch N") from None

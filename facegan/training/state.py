@@ -24,6 +24,9 @@ from facegan.randomness import Purpose, seeded
 from facegan.run import Adam, Compile, Device, Precision, Run
 from facegan.runtime import choose_device, place, training_dtype
 
+# of the memory, what is read on the host, and may be of types that a device lacks
+ON_HOST = ("stage_", "watch_", "retry")
+
 
 @dataclass(frozen=True)
 class Forms:
@@ -114,7 +117,10 @@ class TrainState:
             if not (isinstance(steps, int) and all(total.shape == () for total in sums.values())):
                 raise ValueError("the log's sums are not numbers")
             self.images_seen, self.log_steps = images_seen, steps
-            self.memory |= {name: value.to(self.device) for name, value in memory.items()}
+            self.memory |= {
+                name: value.to("cpu" if name.startswith(ON_HOST) else self.device)
+                for name, value in memory.items()
+            }
             self.retry = int(self.memory.pop("retry", torch.zeros([])))
             self.log_sums = {name: total.to(self.device) for name, total in sums.items()}
         except KeyError as error:

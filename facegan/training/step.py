@@ -6,8 +6,8 @@
         the sum over the processes, one optimiser step
     EMA, then the clock (images seen) moves on by one batch
 
-Every random draw is a function of (seed, images seen), so a checkpoint needs no generator state, and a
-resumed run is bit-equal to an uninterrupted one on the same machine, thread count and torch.
+Every random draw is a function of (seed, images seen), so a checkpoint needs no generator state, and on a CPU
+a resumed run is bit-equal to an uninterrupted one with the same machine, thread count and torch.
 """
 
 from __future__ import annotations
