@@ -83,10 +83,14 @@ class Motion:
 
 @dataclass(frozen=True)
 class Held:
-    """Layers that keep the w of a seed while the others walk (style mixing, Karras et al. 2019, sec. 3.1)."""
+    """Layers that keep the w of a seed while the others walk (style mixing, Karras et al. 2019, sec. 3.1).
+
+    psi: of that w; None: that of the walk, which a walk through w that is truncated already does not have.
+    """
 
     seed: int
     layers: tuple[int, ...]
+    psi: float | None = None
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,8 @@ class _Track:
             self.curve = self._spline(start.w(sampler, keys, psi, None, label), motion)
         if held is not None:
             own = latent(held.seed, sampler.generator.z_dim)[None]
-            w = sampler.w(own, psi, label=sampler.label_vectors([held.seed], label))
+            held_psi = psi if held.psi is None else held.psi
+            w = sampler.w(own, held_psi, label=sampler.label_vectors([held.seed], label))
             self.held_w = w[:, list(held.layers)]
 
     def _spline(self, w: Tensor, motion: Motion) -> Curve:
@@ -321,10 +326,13 @@ def frames_per_key(seconds: float, fps: int) -> int:
     """The nearest whole number of frames.
 
     Raises:
-        UsageError: not a positive number of seconds.
+        UsageError: not a positive number of seconds, or more frames than a Motion takes.
     """
     if not 0 < seconds < math.inf:
         raise UsageError(f"seconds per key {seconds}: a number above 0, such as 2")
+    if seconds * fps >= MAX_FRAMES_PER_KEY + 1:
+        most = f"at most {MAX_FRAMES_PER_KEY:,} frames from key to key"
+        raise UsageError(f"seconds per key {seconds:g}: times fps {fps} {most}")
     return round(seconds * fps)
 
 
@@ -380,6 +388,7 @@ def write_walks(
     text = start.text(keys_text or ",".join(map(str, keys)))
     if held is not None:
         text += f" with layers {layers_text(held.layers)} of {held.seed}"
+        text += "" if held.psi in (None, psi) else f" at psi {held.psi:g}"
     provenance = Provenance(sampler.model.name, text, psi, label=label)
     written = write_film(path, frames(), fps=fps, description=provenance.as_text(), loop=motion.loop)
     return Film(path, written, written / fps)

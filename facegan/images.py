@@ -9,11 +9,12 @@ read_provenance(path)                           ... and what a saved picture say
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
@@ -34,6 +35,7 @@ CROPS = ("center", "pad", "celeba")
 READ_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 SAVE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 MAX_PIXELS = 89_000_000  # of one input picture, just below where Pillow itself warns of a bomb
+MAX_JPEG_WORDS = 5000  # characters of each: EXIF and XMP hold 64 KB, and escaped a character may take six
 
 # IPTC's term for a picture made by a trained model; readers such as search engines look for it in XMP.
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -221,7 +223,7 @@ def save(path: str | os.PathLike[str], pixels: Pixels, provenance: Provenance | 
     """Writes uint8 [H, W, C] (C = 1, 3, 4) as PNG, JPEG or WebP, by the name's suffix.
 
     The provenance goes into PNG text, into EXIF for the others, and as XMP with IPTC's digital source
-    type into all three.
+    type into all three. In a JPEG, words of more than MAX_JPEG_WORDS characters are cut, with their hash.
 
     Raises:
         UsageError: unknown suffix, or a picture with alpha into a JPEG.
@@ -257,6 +259,10 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance | None:
 
 
 def _metadata(kind: str, provenance: Provenance) -> dict[str, Any]:
+    if kind == "JPEG":
+        values = asdict(provenance).items()
+        words: dict[str, Any] = {name: _shortened(text) for name, text in values if isinstance(text, str)}
+        provenance = replace(provenance, **words)
     xmp = _xmp(provenance)
     if kind == "PNG":
         info = PngImagePlugin.PngInfo()
@@ -270,6 +276,13 @@ def _metadata(kind: str, provenance: Provenance) -> dict[str, Any]:
     exif[_EXIF_DESCRIPTION] = provenance.as_text()
     exif[_EXIF_SOFTWARE] = "facegan"
     return {"exif": exif, "xmp": xmp.encode()}
+
+
+def _shortened(words: str) -> str:
+    if len(words) <= MAX_JPEG_WORDS:
+        return words
+    digest = hashlib.sha256(words.encode(errors="surrogatepass")).hexdigest()[:16]
+    return f"{words[:1000]} ... ({len(words):,} characters in all, sha256 {digest})"
 
 
 def _xmp(provenance: Provenance) -> str:

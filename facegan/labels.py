@@ -64,6 +64,8 @@ class Attribute:
     def named(self, word: str) -> tuple[int, ...]:
         """The values that a word stands for: one by its name or the name's beginning; yes is all but no.
 
+        A number is no beginning: class 1 is not class 10.
+
         Raises:
             UsageError: none is called so.
         """
@@ -78,7 +80,8 @@ class Attribute:
             return tuple(number for number in range(len(names)) if number not in nos)
         if nos and wanted in NO_WORDS:
             return nos
-        begun = [number for number, name in enumerate(names) if wanted and name.startswith(wanted)]
+        is_beginning = bool(wanted) and not _reads_as_number(wanted)
+        begun = [number for number, name in enumerate(names) if is_beginning and name.startswith(wanted)]
         if len(begun) != 1:
             choose(f"label {self.name}", word.strip(), self.values)
         return (begun[0],)
@@ -255,6 +258,13 @@ def _natural(word: str) -> tuple[bool, float, str]:
         return False, float(word), word
     except ValueError:
         return True, 0.0, word
+
+
+def _reads_as_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def _is_number(value: object) -> bool:

@@ -139,15 +139,20 @@ def save(path: Path, model: Model, dtype: torch.dtype = torch.float16) -> None:
     _write(path, tensors, model.config, model.card)
 
 
-def rewrite_card(path: Path, card: Card) -> None:
+def rewrite_card(path: Path, card: Card, *, instead_of: Card | None = None) -> None:
     """Gives a model file another card; its tensors stay as they are.
 
+    instead_of: the only card in whose place it is put, as a training run may put another model there.
+
     Raises:
-        UsageError: not a facegan model.
+        UsageError: not a facegan model, or with another card than `instead_of`.
         OSError: it could not be written; the old file is still there.
     """
     config, _ = read_header(path)
-    _write(path, tensor_file.read_all(path), config, card)
+    tensors = tensor_file.read_all(path)
+    if instead_of is not None and read_header(path)[1] != instead_of:  # after its tensors were read
+        raise UsageError(f"{path}: was replaced by another model meanwhile; its card stays as it is")
+    _write(path, tensors, config, card)
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], config: NetworkConfig, card: Card) -> None:

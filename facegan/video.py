@@ -5,6 +5,7 @@ All but WebP's encoder write as they go; that one keeps the compressed frames un
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterable
 from fractions import Fraction
@@ -100,7 +101,16 @@ def _even(pixels: Pixels) -> Pixels:
 
 
 def _describe_webp(file: IO[bytes], description: str) -> None:
-    """Appends an EXIF chunk (RFC 9649, sec. 2.7.1.5) to an animation, which begins with RIFF, WEBP, VP8X."""
+    """Appends an EXIF chunk (RFC 9649, sec. 2.7.1.5), which the chunk VP8X announces.
+
+    Where all frames are equal the encoder makes a still picture, which has no VP8X: it gets one.
+    """
+    file.seek(0)
+    head = file.read(16)
+    if head[12:] != b"VP8X":
+        still = head + file.read()
+        file.seek(0)
+        file.write(_extended(still))
     exif = Image.Exif()
     exif[_EXIF_DESCRIPTION] = description
     content = exif.tobytes()
@@ -113,6 +123,14 @@ def _describe_webp(file: IO[bytes], description: str) -> None:
     flags = file.read(1)[0]
     file.seek(20)
     file.write(bytes([flags | 0x08]))
+
+
+def _extended(still: bytes) -> bytes:
+    """A still WebP with a VP8X chunk: flags, of which 0x10 is alpha, width and height (sec. 2.7.1)."""
+    with Image.open(io.BytesIO(still)) as image:
+        sides = b"".join((side - 1).to_bytes(3, "little") for side in image.size)
+        flags = 0x10 if image.mode == "RGBA" else 0
+    return still[:12] + b"VP8X" + struct.pack("<IB3x", 10, flags) + sides + still[12:]
 
 
 def _write_gif(path: Path, frames: Iterable[Pixels], fps: int, description: str, loop: bool) -> int:

@@ -13,22 +13,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_stylegan2 import networks
+from small_stylegan2 import small_sampler
 
 from facegan import cli, models
 from facegan.animation import Held, Motion, deal, enlarged, parse_walks, spline, walk, walks, write_walks
 from facegan.config import UsageError
 from facegan.images import Pixels
 from facegan.latents.files import Latents
-from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.synthesis import Sampler, latent
 
 
 @pytest.fixture
 def styled() -> Sampler:
     """A small StyleGAN2 with noise and six layers."""
-    generator, _ = networks()
-    return Sampler(models.Model(generator, StyleGAN2Config(resolution=16), name="styled"), device="cpu")
+    return small_sampler(batch=32)
 
 
 @pytest.fixture
@@ -310,6 +308,24 @@ def test_the_command_passes_latents_of_a_file_as_they_are(
     assert (
         np.abs(first.astype(int) - sampler.sample([4])[0].astype(int)).max() <= 1
     )  # 64 colours fit a palette
+
+
+def test_a_held_seed_beside_w_of_a_file_is_truncated_as_any_seed_is(
+    styled: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's w is as it is, at psi 1; the seed's is at 0.7, or what is asked for."""
+    monkeypatch.setattr(models, "load", lambda name, **_: styled.model)
+    given = spied(styled, monkeypatch)
+    np.savez(tmp_path / "w.npz", w=np.zeros((2, styled.generator.num_ws, 6)))
+    words = ["--mix", "7", "--styles", "2-3", "--latents", str(tmp_path / "w.npz"), "--scale", "1"]
+    words += ["--seconds-per-key", "1", "--fps", "1", "--device", "cpu", "--out", str(tmp_path / "a.gif")]
+    for more, psi, said in (([], 0.7, " at psi 0.7"), (["--psi", "1"], 1.0, "")):
+        given.clear()
+        assert cli.run(["animate", *words, *more]) == 0
+        expected = styled.w(latent(7, styled.generator.z_dim)[None], psi)[:, 2:4].expand(2, -1, -1)
+        torch.testing.assert_close(torch.cat([w for w, _ in given])[:, 2:4], expected)
+        with Image.open(tmp_path / "a.gif") as image:
+            assert json.loads(image.info["comment"])["seeds"] == f"w 0-1 of w.npz with layers 2-3 of 7{said}"
 
 
 def test_the_command_holds_the_styles_of_a_seed(

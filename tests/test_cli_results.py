@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from command_line import TINY, one_line, settings, small_training
 from PIL import Image
+from small_stylegan2 import SHAPE, networks
 
 import facegan
 from facegan import cli, models
+from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.synthesis import Sampler
 
 
@@ -58,6 +60,20 @@ def test_generate_makes_a_grid_in_each_format(
     assert cli.run([*arguments, "--out", str(tmp_path)]) == 0
     with Image.open(tmp_path / f"grid.{file_format}") as image:
         assert (image.format, image.size) == (name, (24, 24))
+
+
+@pytest.mark.parametrize("command", ["generate", "mix"])
+def test_a_cutoff_where_nothing_is_truncated_has_a_note(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models.Model(networks()[0], StyleGAN2Config(**SHAPE), name="small")
+    monkeypatch.setattr(models, "load", lambda name, **_: model)
+    out = tmp_path if command == "generate" else tmp_path / "mix.png"
+    seeds = ["--seeds", "0"] if command == "generate" else ["--rows", "0", "--cols", "1"]
+    words = [command, "--device", "cpu", "--cutoff", "2", "--out", str(out), *seeds]
+    with pytest.warns(UserWarning, match="cutoff 2 has no effect with psi 1, which truncates nothing"):
+        assert cli.run([*words, "--psi", "1"]) == 0
+    assert cli.run(words) == 0  # without a note
 
 
 def test_train_then_resume_then_nothing_left(

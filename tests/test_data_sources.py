@@ -143,6 +143,39 @@ def test_labels_find_pictures_in_a_sub_folder_by_their_base_name(folder: Path) -
     assert opened(folder).labels[-1] == {"age": 5}
 
 
+def test_each_split_has_its_own_label_file(tmp_path: Path) -> None:
+    """As Hugging Face's imagefolder names them: relative to the file's own folder."""
+    folder = tmp_path / "in"
+    for name in ("test/0.png", "train/0.png", "train/more/0.png"):
+        write_picture(folder / name, 1)
+    (folder / "test" / "metadata.jsonl").write_text('{"file_name": "0.png", "age": 1}\n')
+    lines = '{"file_name": "0.png", "age": 2}\n{"file_name": "more/0.png", "age": 3}\n'
+    (folder / "train" / "metadata.jsonl").write_text(lines + '{"file_name": "x.png", "age": 4}\n')
+    for path in (folder, zipped(folder, tmp_path / "a.zip")):
+        data = opened(path)
+        assert data.labels == [{"age": 1}, {"age": 2}, {"age": 3}]
+        assert data.label_problems == {"train/metadata.jsonl, line 3": "labels 'x.png', which is not there"}
+
+
+def test_the_label_file_nearest_to_a_picture_has_the_last_word(tmp_path: Path) -> None:
+    for name in ("test/0.png", "train/0.png"):
+        write_picture(tmp_path / "in" / name, 1)
+    line = '{"file_name": "%s", "age": %d, "by": "%s"}\n'
+    top = line % ("test/0.png", 1, "top") + line % ("train/0.png", 2, "top")
+    (tmp_path / "in" / "metadata.jsonl").write_text(top)
+    (tmp_path / "in" / "train" / "metadata.jsonl").write_text('{"file_name": "0.png", "by": "train"}')
+    assert opened(tmp_path / "in").labels == [{"age": 1, "by": "top"}, {"age": 2, "by": "train"}]
+
+
+def test_a_label_file_in_a_folder_without_pictures_is_none_of_the_set_s(tmp_path: Path) -> None:
+    for name in ("cat/1.png", "dog/1.png"):
+        write_picture(tmp_path / "in" / name, 1)
+    (tmp_path / "in" / "notes").mkdir()
+    (tmp_path / "in" / "notes" / "metadata.jsonl").write_text('{"file_name": "1.png", "age": 3}')
+    data = opened(tmp_path / "in")
+    assert (data.labels, data.label_problems) == ([{"class": "cat"}, {"class": "dog"}], {})
+
+
 def test_sub_folders_are_classes(tmp_path: Path) -> None:
     for name in ("cat/1.png", "cat/2.png", "dog/old/1.png"):
         write_picture(tmp_path / "in" / name, 1)

@@ -227,6 +227,24 @@ def test_the_list_is_readable(model_file: Path, capsys: pytest.CaptureFixture[st
     assert "smile: layers 4; deviation 2.5; of attributes\n" in capsys.readouterr().out
 
 
+def test_a_file_beside_another_model_does_not_stand_in_the_way(
+    model_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a run, say, that has gone on since; named by --directions it is refused."""
+    generator, _ = networks()
+    with torch.no_grad():
+        generator.w_avg += 1.0
+    models.save(model_file, Model(generator, StyleGAN2Config(**SHAPE)))
+    stale = str(beside(model_file))
+    assert edited(model_file, "--direction", "pca:0", "--seeds", "1", "--steps", "2") == 0
+    said = capsys.readouterr().err
+    assert said.startswith(f"facegan: note: {stale}: directions of another model, 'small'; ")
+    assert said.endswith("; it is left out\n")
+    assert edited(model_file, "--list", "--json") == 0
+    assert next(iter(json.loads(capsys.readouterr().out))) == "pca:0"
+    assert edited(model_file, "--direction", "pca:0", "--directions", stale) == 2
+
+
 def test_a_file_elsewhere_is_named(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = model_file.parent / "other"
     beside(model_file).rename(other)

@@ -204,9 +204,16 @@ def test_strengths_are_a_range_or_one() -> None:
     assert strengths("-3..3") == strengths("-3..3", 7)
     with pytest.raises(UsageError, match="steps 7: no effect with one strength"):
         strengths("1.5", 7)
+    assert strengths(" -.5 .. 1e0", 2) == [-0.5, 1]
     for text, steps in (("", 7), ("a..b", 7), ("1..", 7), ("nan", 7), ("0..inf", 7), ("0..1", 1)):
         with pytest.raises(UsageError, match=r"strength|steps"):
             strengths(text, steps)
+
+
+@pytest.mark.parametrize("text", ["-3...3", "1...2", "0....5", "1_0", "\u0663", "1..2..3", "0..1e999"])
+def test_what_could_be_read_as_other_strengths_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=f"strength {text!r}: from one number to another"):
+        strengths(text)
 
 
 # ---- command

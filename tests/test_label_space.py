@@ -184,6 +184,15 @@ def test_a_model_without_labels_knows_none() -> None:
         LabelSpace().parse("glasses=yes")
 
 
+def test_a_number_is_no_beginning_of_another() -> None:
+    space = label_space(["class"], [{"class": number} for number in (0, 2, 10)])
+    assert space.parse("class=10") == {"class": (2,)}
+    with pytest.raises(UsageError, match="label class '1': one of 0, 2, 10"):
+        space.parse("class=1")
+    ages = label_space(["age"], [{"age": "infant"}, {"age": "nanny"}])  # as float reads inf and nan
+    assert [ages.parse(f"age={word}")["age"] for word in ("inf", "nan")] == [(0,), (1,)]
+
+
 # ---- what seeds draw
 
 

@@ -20,6 +20,7 @@ from facegan import cli, models
 from facegan.config import UsageError
 from facegan.images import Provenance, read_provenance
 from facegan.labels import Attribute, LabelSpace
+from facegan.latents.direction_file import fingerprint
 from facegan.latents.files import Latents, check_latents_path, read_latents, write_latents
 from facegan.latents.near import Near
 from facegan.networks.stylegan2 import StyleGAN2Config
@@ -61,10 +62,11 @@ def test_a_dcgan_s_w_can_be_saved_too(tiny_model: models.Model, tmp_path: Path) 
     assert (sampler.sample(range(5), start=latents) == sampler.sample(SEEDS, 0.7)).all()
 
 
-def test_the_file_is_plain_npz_with_w_and_seeds(sampler: Sampler, tmp_path: Path) -> None:
+def test_the_file_is_plain_npz_with_w_seeds_and_fingerprint(sampler: Sampler, tmp_path: Path) -> None:
     write_latents(tmp_path / "w.npz", sampler, SEEDS, psi=0.7)
     with np.load(tmp_path / "w.npz", allow_pickle=False) as arrays:
-        assert sorted(arrays) == ["seeds", "w"]
+        assert sorted(arrays) == ["fingerprint", "seeds", "w"]
+        assert arrays["fingerprint"].tobytes().hex() == fingerprint(sampler.generator)
         assert arrays["seeds"].tolist() == SEEDS
         assert (arrays["w"].dtype, arrays["w"].shape) == (np.float32, (5, 6, 6))
         z = np.stack([latent(seed, 7) for seed in SEEDS])
@@ -120,6 +122,10 @@ ROWS = [[0.5] * 7, [1.0] * 7]
         ({"z": ROWS, "seeds": [1, 2.5]}, "whole numbers"),
         ({"z": ROWS, "seeds": [1, -2]}, "whole numbers"),
         ({"z": ROWS, "seeds": [1, float("nan")]}, "whole numbers"),
+        ({"w": ROWS, "fingerprint": [1] * 15}, "a list of 16 bytes"),
+        ({"w": ROWS, "fingerprint": [256] * 16}, "a list of 16 bytes"),
+        ({"w": ROWS, "fingerprint": [0.5] * 16}, "a list of 16 bytes"),
+        ({"w": ROWS, "fingerprint": [float("nan")] * 16}, "a list of 16 bytes"),
         ([], "expected"),
         (3, "expected"),
     ],
@@ -206,6 +212,22 @@ def test_another_model_s_latents_are_refused(sampler: Sampler) -> None:
     ):
         with pytest.raises(UsageError, match=wanted):
             sampler.sample([0], start=latents)
+
+
+def test_w_of_another_model_is_used_with_one_note(sampler: Sampler, tmp_path: Path) -> None:
+    """A model that was trained on is another, too, and may want its w of before. z is for any model."""
+    write_latents(tmp_path / "w.npz", sampler, SEEDS)
+    generator, _ = networks()
+    with torch.no_grad():
+        generator.w_avg += 1.0
+    other = Sampler(models.Model(generator, StyleGAN2Config(**SHAPE), name="other"), device="cpu", batch=2)
+    latents = read_latents(tmp_path / "w.npz")
+    with pytest.warns(UserWarning, match=r"w\.npz: w comes from another model than 'other'") as notes:
+        other.sample(range(5), start=latents)
+    assert len(notes) == 1
+    sampler.sample(range(5), start=latents)  # without a note, as of z, and of a file that does not say it
+    other.sample([0], start=Latents("f", z_rows=np.zeros((1, 7)), fingerprint=latents.fingerprint))
+    other.sample([0], start=Latents("f", w_rows=np.zeros((1, 6))))
 
 
 @pytest.mark.parametrize("how", [{"psi": 0.7}, {"cutoff": 2}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import warnings
 import zipfile
 from collections import Counter
 from dataclasses import replace
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_data import opened, shard
+from small_data import encoded, flat, opened, shard
 from states import differing
 
 from facegan import models
 from facegan.config import UsageError
 from facegan.data import DataConfig, Dataset, dataset, open_dataset, stores
+from facegan.images import decode
 from facegan.run import Run
 from facegan.training.loop import train
 from facegan.training.reporter import Silent
@@ -72,6 +74,25 @@ def test_a_picture_and_its_mirror_image_are_decoded_once(
     assert counted.calls.total() == 1
     assert torch.equal(pixels[0], pixels[1].flip(2))
     assert torch.equal(pixels[0], pixels[2])
+
+
+@pytest.mark.parametrize("limit", [0.0, 20.0], ids=["on the fly", "map"])
+def test_notes_on_damaged_metadata_are_not_passed_on(tmp_path: Path, limit: float) -> None:
+    """Those of Pillow name no file; where warnings are errors, such a picture would become unreadable."""
+    (tmp_path / "in").mkdir()
+    damaged = b"Exif\0\0MM\0*\0\0\0\x08\0\x05"  # of five tags none is there
+    for number in range(4):
+        picture = encoded(flat(9, 9, number), "JPEG", exif=damaged)
+        (tmp_path / "in" / f"{number}.jpg").write_bytes(picture)
+    with pytest.warns(UserWarning, match="EXIF"):
+        decode(picture)
+    before = list(warnings.filters)
+    data = opened(tmp_path / "in", limit=limit, num_threads=3)
+    data.ahead(0, 4, 0, range(4))
+    assert len(data.batch(0, 8, seed=0)) == 8
+    if isinstance(data._store, stores.DecodedStore):
+        data._store._threads.shutdown(wait=True)
+    assert warnings.filters == before
 
 
 def test_what_never_comes_is_dropped(picture_folder: Path, tmp_path: Path) -> None:

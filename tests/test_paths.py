@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from facegan.animation import Array, Curve, Motion, arcs, frames_per_key, slerp, spline
+from facegan.animation import MAX_FRAMES_PER_KEY, Array, Curve, Motion, arcs, frames_per_key, slerp, spline
 from facegan.config import UsageError
 
 
@@ -115,3 +115,7 @@ def test_frames_per_key_are_the_nearest_whole_number() -> None:
     for seconds in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(UsageError, match="seconds per key"):
             frames_per_key(seconds, 30)
+    assert frames_per_key(MAX_FRAMES_PER_KEY / 30, 30) == MAX_FRAMES_PER_KEY
+    for seconds in (3334.0, 1e300, 1e308):
+        with pytest.raises(UsageError, match="at most 100,000 frames from key to key"):
+            frames_per_key(seconds, 200)

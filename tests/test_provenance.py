@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +14,7 @@ from PIL import Image
 from small_data import encoded, noise
 
 from facegan.config import UsageError
-from facegan.images import Provenance, read_provenance, save
+from facegan.images import MAX_JPEG_WORDS, Provenance, read_provenance, save
 
 PROVENANCE = Provenance(model="dcgan-64", seeds="3, 5 & 7 < 9", psi=0.7)
 TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"  # IPTC's term
@@ -37,6 +39,25 @@ def test_provenance_may_hold_any_characters(tmp_path: Path, suffix: str) -> None
     provenance = Provenance(model='Zo\u00eb \u4e00 "a\\b"\n', seeds="</rdf:li>]]>", psi=-1.5, synthetic=False)
     save(tmp_path / f"a{suffix}", noise(8, 8, 3), provenance)
     assert read_provenance(tmp_path / f"a{suffix}") == provenance
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_provenance_may_be_long(tmp_path: Path, suffix: str) -> None:
+    """A JPEG has no place for it: it says how the seeds begin, how long the text is, and its hash."""
+    seeds = ",".join(str(4_000_000_000 + number) for number in range(7000))
+    save(tmp_path / f"a{suffix}", noise(8, 8, 3), replace(PROVENANCE, seeds=seeds))
+    said = read_provenance(tmp_path / f"a{suffix}")
+    short = f"{seeds[:1000]} ... (76,999 characters in all, sha256 "
+    digest = hashlib.sha256(seeds.encode()).hexdigest()[:16]
+    expected = f"{short}{digest})" if suffix == ".jpg" else seeds
+    assert said == replace(PROVENANCE, seeds=expected)
+
+
+def test_the_longest_words_that_a_jpeg_keeps_fit_whatever_they_are(tmp_path: Path) -> None:
+    """Two of them, escaped as long as can be: & is &amp; in XMP, other letters six characters in JSON."""
+    provenance = Provenance("\u4e00" * MAX_JPEG_WORDS, "&" * MAX_JPEG_WORDS, 0.7)
+    save(tmp_path / "a.jpg", noise(8, 8, 3), provenance)
+    assert read_provenance(tmp_path / "a.jpg") == provenance
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])

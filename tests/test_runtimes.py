@@ -13,6 +13,7 @@ from weakref import ref
 import numpy as np
 import pytest
 import torch
+from command_line import one_line
 from PIL import Image
 from small_stylegan2 import SHAPE, networks
 from torch import Tensor
@@ -147,6 +148,32 @@ def test_the_sampler_runs_what_was_prepared_for_constant_noise_alone(monkeypatch
     with pytest.warns(UserWarning, match="runtime 'onnx' has no effect with this noise"):
         sampler.sample([0], noise="none")
     assert calls == [3, 1]
+
+
+@pytest.mark.parametrize("architecture", ["stylegan2", "dcgan"])
+def test_the_command_prepares_no_runtime_that_its_noise_does_without(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A DCGAN has no noise, and makes its pictures with it all the same."""
+    called = replaced(monkeypatch, onnx=lambda generator: generator.synthesis)
+    monkeypatch.setattr(models, "load", lambda name, **_: model_of(architecture))
+    words = ["generate", "--device", "cpu", "--seeds", "0", "--runtime", "onnx", "--noise", "random"]
+    with pytest.warns(UserWarning, match="has no effect") as notes:
+        assert cli.run([*words, "--out", str(tmp_path)]) == 0
+    said = [str(note.message).partition(" has no effect")[0] for note in notes]
+    expected = {"stylegan2": (["runtime 'onnx'"], []), "dcgan": (["noise 'random'"], ["onnx"])}
+    assert (said, called) == expected[architecture]
+
+
+@pytest.mark.parametrize("wrong", [["--format", "gif"], ["--noise", "pink"]])
+def test_the_command_prepares_no_runtime_for_wrong_words(
+    wrong: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = replaced(monkeypatch, onnx=lambda generator: generator.synthesis)
+    monkeypatch.setattr(models, "load", lambda name, **_: model_of("stylegan2"))
+    words = ["generate", "--device", "cpu", "--seeds", "0", "--runtime", "onnx", "--out", str(tmp_path)]
+    assert f"{wrong[1]!r}: one of" in one_line(capsys, [*words, *wrong])
+    assert called == []
 
 
 # ---- batches of one size

@@ -13,7 +13,7 @@ from PIL import Image
 
 from facegan.config import UsageError
 from facegan.images import Pixels, Provenance, read_provenance
-from facegan.video import write_film
+from facegan.video import _describe_webp, write_film
 
 SUFFIXES = [".mp4", ".webp", ".gif"]
 
@@ -92,6 +92,40 @@ def test_webp_says_what_it_is_as_a_saved_picture_does(tmp_path: Path) -> None:
         content = (tmp_path / "a.webp").read_bytes()
         assert len(content) == 8 + int.from_bytes(content[4:8], "little")
         assert len(content) % 2 == 0  # as RIFF wants its chunks
+
+
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("side", [15, 64])
+def test_a_webp_of_equal_frames_is_a_picture_that_says_what_it_is(
+    tmp_path: Path, count: int, side: int
+) -> None:
+    """Its encoder makes a still picture of them, without the chunk that announces metadata."""
+    provenance = Provenance("model", "3,3", 0.7)
+    frame = next(film_frames(1, side, side))
+    write_film(tmp_path / "a.webp", [frame] * count, fps=20, description=provenance.as_text())
+    assert read_provenance(tmp_path / "a.webp") == provenance
+    even = side + side % 2
+    (found,) = read_film(tmp_path / "a.webp")
+    np.testing.assert_allclose(found, np.full((even, even, 3), frame[0, 0]), atol=6)
+    content = (tmp_path / "a.webp").read_bytes()
+    assert len(content) == 8 + int.from_bytes(content[4:8], "little")
+    assert content[20] == 0x08  # metadata, and no alpha
+    assert content[24:30] == 2 * (even - 1).to_bytes(3, "little")
+
+
+@pytest.mark.parametrize(("mode", "flags"), [("RGB", 0x08), ("RGBA", 0x18)])
+def test_a_still_lossless_webp_keeps_its_alpha_when_it_is_described(
+    tmp_path: Path, mode: str, flags: int
+) -> None:
+    image = Image.new(mode, (5, 3), "#00ff0080" if mode == "RGBA" else "#00ff00")
+    image.save(tmp_path / "a.webp", lossless=True)
+    assert (tmp_path / "a.webp").read_bytes()[12:16] == b"VP8L"
+    with open(tmp_path / "a.webp", "r+b") as file:
+        _describe_webp(file, "text")
+    with Image.open(tmp_path / "a.webp") as described:
+        assert (described.getexif()[0x010E], described.mode) == ("text", mode)
+        assert described.tobytes() == image.tobytes()
+    assert (tmp_path / "a.webp").read_bytes()[20] == flags
 
 
 @pytest.mark.parametrize("length", [5, 255, 256, 600])

@@ -21,6 +21,7 @@ from facegan.cli.drawing import people
 from facegan.cli.editing import edit
 from facegan.cli.exporting import export
 from facegan.cli.importing import import_
+from facegan.cli.inverting import invert
 from facegan.cli.measuring import evaluate, models
 from facegan.cli.publishing import push
 from facegan.cli.reporting import report
@@ -46,6 +47,7 @@ for command in (
     mix,
     animate,
     edit,
+    invert,
     evaluate,
     import_,
     export,

@@ -77,18 +77,17 @@ def animate(
     if styles is not None and mix is None:
         raise UsageError("--styles has no effect without --mix SEED")
     rows, columns = parse_walks(walks)
+    check_walks(out, fps, noise)
     start, keys, text, truncation = given_start(seeds, "0-5", latents, psi)
     motion = Motion(
         frames_per_key(seconds_per_key, fps), path or ("z" if latents is None else "w"), easing, not no_loop
     )
     each = len(deal(keys, rows * columns)[0])
-    check_walks(out, fps, noise)
     sampler = Sampler(opened_model(model), device=device, precision=precision, batch=batch)
-    held = (
-        None
-        if mix is None
-        else Held(mix, parse_layers("coarse" if styles is None else styles, sampler.generator.num_ws))
-    )
+    held = None
+    if mix is not None:
+        layers = parse_layers("coarse" if styles is None else styles, sampler.generator.num_ws)
+        held = Held(mix, layers, DEFAULT_PSI if psi is None else psi)
     with counter("frames", motion.frames(each)) as advance:
         film = write_walks(
             out,

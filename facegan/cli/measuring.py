@@ -33,7 +33,8 @@ def evaluate(
         str, typer.Option(help="efficientnet, fid, clean-fid, dinov2, random or pixels.")
     ] = "efficientnet",
     features_file: Annotated[
-        Path | None, typer.Option(help="The network of fid, clean-fid and dinov2, where it is not cached.")
+        Path | None,
+        typer.Option(help="Weights of efficientnet, fid, clean-fid or dinov2; default: packaged or cached."),
     ] = None,
     pictures: Annotated[
         str | None, typer.Option(help="Measure this folder or zip instead of a model.")
@@ -52,7 +53,7 @@ def evaluate(
 ) -> None:
     """Measure a model, or a set of pictures, against real ones."""
     from facegan.config import to_json
-    from facegan.metrics.evaluate import measure
+    from facegan.metrics.evaluate import check_request, measure
     from facegan.metrics.report import add_to_card, as_text, card_file
     from facegan.metrics.subjects import model_subject, opened, pictures_subject
     from facegan.synthesis import DEFAULT_BATCH, Sampler
@@ -63,10 +64,18 @@ def evaluate(
     of_a_model = {"model": model, "psi": psi, "batch": batch, "precision": precision, "write": write or None}
     if pictures is not None and (idle := [word for word, value in of_a_model.items() if value is not None]):
         raise UsageError(f"--{idle[0]} has no effect with --pictures: it is for models")
+    chosen = metrics.split(",")
+    check_request(chosen, samples, features, features_file)
     target = card_file(name) if write else None
     with stages() as progress:
         if pictures is not None and resolution is not None:
-            made = opened(pictures, crop, size=(resolution, resolution), channels=3)
+            made = opened(
+                pictures,
+                crop,
+                size=(resolution, resolution),
+                channels=3,
+                progress=lambda done, total: progress(f"reading {pictures}", done, total),
+            )
             subject = pictures_subject(made, seed=seed)
         else:
             sampler = Sampler(
@@ -82,7 +91,7 @@ def evaluate(
             crop=crop,
             features=features,
             features_file=features_file,
-            metrics=metrics.split(","),
+            metrics=chosen,
             samples=samples,
             device=device,
             progress=progress,

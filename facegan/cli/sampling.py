@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,8 +71,10 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Make pictures: OUT/seed0000.png and so on, or one grid."""
+    from facegan.images import SAVE_FORMATS
     from facegan.latents.files import check_latents_path, write_latents
     from facegan.latents.near import DEFAULT_RADIUS, Near
+    from facegan.networks.base import NOISE_MODES
     from facegan.output import each_once, write_grid, write_pictures
     from facegan.synthesis import Sampler
 
@@ -83,8 +86,15 @@ def generate(
     start, chosen, text, truncation = given_start(seeds, "0-15", latents, psi)
     if like is not None:
         start = Near(like, DEFAULT_RADIUS if radius is None else radius)
+    file_format = choose("format", file_format.lower().removeprefix("."), [s[1:] for s in SAVE_FORMATS])
+    choose("noise", noise, NOISE_MODES)
+    _note_idle_cutoff(cutoff, psi)
+    found = opened_model(model)
+    if runtime in ("compiled", "onnx") and noise != "const" and found.generator.has_noise:
+        warnings.warn(f"runtime {runtime!r} has no effect with this noise: it runs eagerly", stacklevel=2)
+        runtime = "eager"  # preparing the other takes long
     how_to_run: dict[str, Any] = {"device": device, "precision": precision, "runtime": runtime}
-    sampler = Sampler(opened_model(model), batch=batch, pictures=len(chosen), **how_to_run)
+    sampler = Sampler(found, batch=batch, pictures=len(chosen), **how_to_run)
     if not as_grid and not isinstance(chosen, range):
         chosen = list(each_once(chosen))
     if save_latents is not None:
@@ -135,6 +145,7 @@ def mix(
         if styles is not None:
             raise UsageError("--styles has no effect with --figure: it shows coarse, middle and fine styles")
     row_seeds, column_seeds = parse_seeds(rows), parse_seeds(cols)
+    _note_idle_cutoff(cutoff, psi)
     sampler = Sampler(opened_model(model), device=device, precision=precision, batch=batch)
     num_ws, words = sampler.generator.num_ws, "coarse" if styles is None else styles
     bands: Bands = {words: parse_layers(words, num_ws)} if figure is None else stylegan_bands(num_ws)
@@ -154,3 +165,8 @@ def mix(
             made=advance,
         )
     print_result({"picture": str(out), "pictures": total}, as_json)
+
+
+def _note_idle_cutoff(cutoff: int | None, psi: float | None) -> None:
+    if cutoff is not None and psi == 1:
+        warnings.warn(f"cutoff {cutoff} has no effect with psi 1, which truncates nothing", stacklevel=3)

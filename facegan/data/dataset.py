@@ -12,7 +12,6 @@ Float conversion belongs on the device: see images.to_float.
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -161,10 +160,8 @@ def open_dataset(
         raise UsageError(f"crop celeba: it cuts squares, and {height}x{width} pixels are asked for")
     shape = (channels, height, width)
     store: Store
-    with ExitStack() as closing, warnings.catch_warnings():
+    with ExitStack() as closing:
         source = closing.enter_context(open_source(path))
-        # Pillow's notes on damaged metadata name no file, and a usable picture is used
-        warnings.filterwarnings("ignore", module=r"PIL\.")
         if len(source.pictures) * channels * height * width > config.cache_limit_gb * 1e9:
             store = DecodedStore(source, shape, config.crop, cache or default_cache(), progress, num_threads)
             closing.pop_all()  # it reads on

@@ -6,19 +6,21 @@ dataset.json           {"labels": [["00000.png", 3], ...]} (NVIDIA's tools) -> {
 list_attr_celeba.txt   a count, 40 names, then a line of 1 and -1 a picture (CelebA) -> booleans
 sub-folders            cat/1.png -> {"class": "cat"}, where none of the files is there
 
-A top folder that all pictures share is no class, and label files may lie in it or beside it.
+A top folder that all pictures share is no class, and label files may lie in it or beside it. One in another
+folder is for the pictures in it and below, which it names from there: train/metadata.jsonl, for instance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from facegan.config import UsageError, parse_json
-from facegan.data.source import Source, reason
+from facegan.data.source import Source, folders_above, reason
 
 Labels = dict[str, Any]
-_Key = tuple[str, str]  # the shard of a label file, the name that it gives a picture
+_Key = tuple[str, str, str]  # a label file's shard, the folder it is for, the name that it gives a picture
 # (where in the file, name of the picture, its labels or what is wrong with them)
 _Line = tuple[str, str, Labels | str]
 
@@ -37,7 +39,8 @@ def read_labels(source: Source) -> tuple[dict[str, Labels], dict[str, str]]:
     places: dict[_Key, str] = {}
     problems: dict[str, str] = {}
     for entry in source.label_files:
-        kind = source.below_root(entry)
+        kind = entry.inner.removeprefix(entry.folder)
+        folder = entry.folder if "/" in source.below_root(entry) else source.root_of(entry)
         try:
             text = source.read(entry).decode("utf-8-sig", errors="replace")
         except Exception as error:  # a damaged or encrypted zip can answer with nearly any of them
@@ -46,28 +49,28 @@ def read_labels(source: Source) -> tuple[dict[str, Labels], dict[str, str]]:
             if isinstance(values, str):
                 problems[f"{entry.name}, {place}"] = values
             else:
-                labels.setdefault((entry.shard, name), {}).update(values)
-                places[entry.shard, name] = f"{entry.name}, {place}"
+                labels.setdefault((entry.shard, folder, name), {}).update(values)
+                places[entry.shard, folder, name] = f"{entry.name}, {place}"
+    labelled = {(shard, folder) for shard, folder, _ in labels}
     found: dict[str, Labels] = {}
     for picture in source.pictures:
         whole = picture.inner
         mine: Labels = {}
         # what lies beside shards is for all of them, what lies in one is for its own pictures
-        for shard, below in {
-            "": whole.removeprefix(source.root),
-            picture.shard: source.below_root(picture),
-        }.items():
+        for shard, folder in product(dict.fromkeys(("", picture.shard)), folders_above(whole)):
+            if (shard, folder) not in labelled:
+                continue
             # a label file may name its pictures without their folders, as CelebA's does
-            names = (below, whole, whole.rsplit("/", 1)[-1])
-            known = next(((shard, name) for name in names if (shard, name) in labels), None)
-            if known:
+            names = (whole.removeprefix(folder), whole, whole.removeprefix(picture.folder))
+            keys = ((shard, folder, name) for name in names)
+            if known := next((key for key in keys if key in labels), None):
                 places.pop(known, None)
                 mine = mine | labels[known]
         if mine:
             found[picture.name] = mine
         elif labels:
             problems[picture.name] = "has no labels"
-    problems |= {place: f"labels {name!r}, which is not there" for (_, name), place in places.items()}
+    problems |= {place: f"labels {name!r}, which is not there" for (*_, name), place in places.items()}
     return found, problems
 
 

@@ -45,12 +45,18 @@ class Entry:
         """The name inside its shard."""
         return self.name.removeprefix(self.shard)
 
+    @property
+    def folder(self) -> str:
+        """Where it lies inside its shard, with its slash; nothing: at the top."""
+        return self.inner[: self.inner.rfind("/") + 1]
+
 
 class Source(ABC):
     """The files of a folder or zip, in the order of their names; `read` may be called from threads.
 
     `root` is the one top folder that all pictures share, with its slash, or nothing. Of files in a folder's
-    zips, names inside the zip count. `left_out` holds the pictures that are not read, with the reason.
+    zips, names inside the zip count. `label_files` are those in folders with pictures in them or below.
+    `left_out` holds the pictures that are not read, with the reason.
     """
 
     def __init__(self, path: Path, entries: list[Entry], left_out: dict[str, str]) -> None:
@@ -61,15 +67,22 @@ class Source(ABC):
             if entry.name.lower().endswith(_OTHER_PICTURES):
                 left_out[entry.name] = "only PNG, JPEG and WebP are read; convert it first"
         self.root = _shared_folder([entry.inner for entry in self.pictures])
-        self.label_files = [e for e in entries if self.below_root(e) in LABEL_FILES]
+        holding = {(shard, e.folder) for e in self.pictures for shard in ("", e.shard)}
+        holding = {(shard, above) for shard, folder in holding for above in folders_above(folder)}
+        labelling = [e for e in entries if e.inner.removeprefix(e.folder) in LABEL_FILES]
+        self.label_files = [e for e in labelling if (e.shard, e.folder) in holding]
         if not self.pictures:
             name, reason = next(iter(left_out.items()), ("", ""))
             example = f"; {on_one_line(name)}: {reason}" if name else ""
             raise UsageError(f"{path}: no pictures in it ({', '.join(READ_SUFFIXES)}){example}")
 
     def below_root(self, entry: Entry) -> str:
-        """The name without the top folder, which each of a folder's zips may have of its own."""
-        return entry.inner.removeprefix(entry.root or self.root)
+        """The name without the top folder."""
+        return entry.inner.removeprefix(self.root_of(entry))
+
+    def root_of(self, entry: Entry) -> str:
+        """The top folder, which each of a folder's zips may have of its own."""
+        return entry.root or self.root
 
     def read(self, entry: Entry) -> bytes:
         """The content of one file.
@@ -237,6 +250,11 @@ def reason(error: BaseException) -> str:
 def on_one_line(name: str) -> str:
     """The name of a file with line breaks and the like escaped."""
     return repr(name)[1:-1]
+
+
+def folders_above(name: str) -> list[str]:
+    """`a/b/1.png` -> nothing, `a/`, `a/b/`."""
+    return ["", *(name[: place + 1] for place, sign in enumerate(name) if sign == "/")]
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

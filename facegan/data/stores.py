@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -174,7 +176,6 @@ class _Decoding:
             raise UsageError(f"{source.path}: none of its {len(skipped)} pictures is usable; {first}")
         return {
             "key": key,
-            "source": str(source.path),
             "shape": list(self._shape),
             "crop": self._crop,
             "names": names,
@@ -211,10 +212,39 @@ class _Decoding:
     def _one(self, entry: Entry) -> tuple[Pixels, bool]:
         """The pixels, and whether the picture had to be enlarged for them."""
         channels, height, width = self._shape
-        image = decode(self._source.read(entry), channels)
+        with _without_notes:
+            image = decode(self._source.read(entry), channels)
         pixels = fit(image, (height, width), self._crop)
         larger = enlarges(image.size, (height, width), self._crop)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)), larger
+
+
+class _WithoutNotes:
+    """Ignores Pillow's notes on damaged metadata, which name no file: a usable picture is used.
+
+    Filters of warnings are the process's: the first thread inside sets this one, the last one takes it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._filter: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                self._filter = warnings.filters[0]
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            filters: Any = warnings.filters
+            if not self._inside and self._filter in filters:  # not where a catch_warnings has ended meanwhile
+                filters.remove(self._filter)
+
+
+_without_notes = _WithoutNotes()
 
 
 def _key(source: Source, shape: Shape, crop: Crop) -> str:

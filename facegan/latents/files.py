@@ -3,10 +3,11 @@
     w      [N, num_ws, w_dim], or [N, w_dim]: the same in all layers; used as it is, truncated already
     z      [N, z_dim]: goes through the mapping, with psi and labels
     seeds  [N]: whose noise "random" draws, and who draw the labels that z leaves open; else 0, 1, ...
+    fingerprint  [16]: bytes, of the model that made w (direction_file); with another there is a note
 
     latents = read_latents(path)
     sampler.stream(range(len(latents)), start=latents)
-    write_latents(path, sampler, seeds)            .npz with w and seeds: read back, the same pictures
+    write_latents(path, sampler, seeds)            .npz of w: read back, the same pictures
 
 Files are not trusted: sizes are looked at before anything is allocated, and nothing is unpickled.
 """
@@ -14,11 +15,13 @@ Files are not trusted: sizes are looked at before anything is allocated, and not
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +31,16 @@ from torch import Tensor
 
 from facegan.config import UsageError, first_line, parse_json
 from facegan.files import replaced, require_writable_file, suffix_of
+from facegan.latents.direction_file import fingerprint
+from facegan.networks.base import Generator
 from facegan.synthesis import MAX_SEED, SEEDS, Sampler, Start
 
 MAX_BYTES = 2**30  # of one array in memory, as float64
 MAX_JSON_BYTES = 2**26
 MAX_VALUE = 1e6  # far beyond any z or w; what overflows would look like a damaged model
 SUFFIXES = (".npz", ".json")
-_KEYS = ("w", "z", "seeds")
+FINGERPRINT_BYTES = 16
+_KEYS = ("w", "z", "seeds", "fingerprint")
 
 Array = npt.NDArray[np.float64]
 
@@ -44,6 +50,7 @@ class Latents:
     """Numbers are rows of w [N, num_ws, w_dim] or [N, w_dim], or of z [N, z_dim], from `source`.
 
     Exactly one of the two is given; `seeds` are those of their noise and of the labels that z leaves open.
+    fingerprint: of the model that made w, where that is known; z is for any.
 
     Raises:
         UsageError: a shape, or numbers, that are no latents.
@@ -53,6 +60,8 @@ class Latents:
     w_rows: Array | None = None
     z_rows: Array | None = None
     seeds: Sequence[int] | None = None
+    fingerprint: str = ""
+    _compared: WeakSet[Generator] = field(default_factory=WeakSet, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.w_rows is None) == (self.z_rows is None):
@@ -98,7 +107,7 @@ class Latents:
         return rows if rows.ndim == 3 else rows[:, None].expand(-1, g.num_ws, -1)
 
     def require_fitting(self, sampler: Sampler, psi: float, cutoff: int | None, label: str) -> None:
-        """Checks that `w` can be made of them by this model, before any work.
+        """Checks that `w` can be made of them by this model, before any work; warns of another model's w.
 
         Raises:
             UsageError: as `w`.
@@ -110,6 +119,11 @@ class Latents:
         self._require(self._rows.shape[1:] in ((g.num_ws, g.w_dim), (g.w_dim,)), [g.num_ws, g.w_dim])
         if psi != 1 or cutoff is not None or label:
             raise UsageError(f"{self._called} is used as it is: psi, cutoff and label have no effect on it")
+        if self.fingerprint and g not in self._compared:
+            self._compared.add(g)
+            if fingerprint(g) != self.fingerprint:
+                name = sampler.model.name
+                warnings.warn(f"{self._called} comes from another model than {name!r}", stacklevel=2)
 
     def _require(self, fits: bool, sizes: list[int]) -> None:
         if not fits:
@@ -151,13 +165,25 @@ def read_latents(path: Path) -> Latents:
         raise UsageError(f"{path}: seeds are a list of whole numbers")
     # a name may hold bytes that are no text; it goes into the pictures
     name = path.name.encode(errors="replace").decode()
-    return Latents(name, arrays.get("w"), arrays.get("z"), None if seeds is None else _whole(path, seeds))
+    return Latents(
+        name,
+        arrays.get("w"),
+        arrays.get("z"),
+        None if seeds is None else _whole(path, seeds),
+        _fingerprint(path, arrays["fingerprint"]) if "fingerprint" in arrays else "",
+    )
 
 
 def _whole(path: Path, seeds: Array) -> list[int]:
     if not (np.abs(seeds) <= MAX_SEED).all():
         raise UsageError(f"{path}: seeds are whole numbers from 0 to {MAX_SEED}")
     return [int(seed) for seed in seeds]
+
+
+def _fingerprint(path: Path, numbers: Array) -> str:
+    if numbers.shape != (FINGERPRINT_BYTES,) or not np.isin(numbers, range(256)).all():
+        raise UsageError(f"{path}: fingerprint is a list of {FINGERPRINT_BYTES} bytes")
+    return bytes(int(number) for number in numbers).hex()
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
@@ -248,7 +274,7 @@ def write_latents(
     label: str = "",
     start: Start = SEEDS,
 ) -> None:
-    """Writes w as used, float32 [N, num_ws, w_dim], and the seeds of its noise [N], as .npz.
+    """Writes w as used, float32 [N, num_ws, w_dim], the seeds of its noise [N], and whose w it is, as .npz.
 
     It is made and written a batch at a time.
 
@@ -268,6 +294,9 @@ def write_latents(
             seeds = np.asarray(start.noise_seeds(numbers), "<i8")
             _write_header(file, seeds.shape, "<i8")
             file.write(seeds.tobytes())
+        with archive.open("fingerprint.npy", "w") as file:
+            _write_header(file, (FINGERPRINT_BYTES,), "|u1")
+            file.write(bytes.fromhex(fingerprint(g)))
 
 
 def _write_header(file: Any, shape: tuple[int, ...], descr: str) -> None:

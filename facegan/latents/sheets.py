@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,9 +15,10 @@ from facegan.known import DEFAULT_PSI
 from facegan.latents.directions import Direction, moved
 from facegan.mixing import Figure, Layout, label_font
 from facegan.output import MAX_GRID
-from facegan.synthesis import SEEDS, Sampler
+from facegan.synthesis import SEEDS, Sampler, Start
 
 USUAL_STEPS, MAX_STEPS = 7, 1000
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,11 @@ class Edit:
 
 def sheet(
     sampler: Sampler, seeds: Sequence[int], edit: Edit, psi: float = DEFAULT_PSI, noise: str = "const",
-    label: str = "",
+    label: str = "", start: Start = SEEDS,
 ) -> tuple[Pixels, int]:  # fmt: skip
     """The pictures uint8 [N, H, W, C] of a sheet, row by row, and how many there are in a row.
+
+    start: what the seeds stand for.
 
     Raises:
         UsageError: two directions with several seeds, too many pictures, or whatever Sampler.sample refuses.
@@ -71,8 +75,8 @@ def sheet(
         raise UsageError(f"a sheet of {count:,} pictures: at most {MAX_GRID:,}")
     pictures = []
     for seed in seeds:
-        w = SEEDS.w(sampler, [seed], psi, None, label)
-        maps = sampler.noise_of([seed], noise)
+        w = start.w(sampler, [seed], psi, None, label)
+        maps = sampler.noise_of(start.noise_seeds([seed]), noise)
         all_w = torch.cat([moved(w, cell) for row in cells for cell in row])
         for part in torch.split(all_w, sampler.batch):
             same = maps if isinstance(maps, str) else [m.expand(len(part), -1, -1, -1) for m in maps]
@@ -98,11 +102,10 @@ def strengths(text: str, steps: int | None = None) -> list[float]:
     Raises:
         UsageError: not of this form, fewer than 2 steps of a range, or steps of one strength.
     """
-    first, dots, last = text.partition("..")
-    try:
-        ends = [float(first), float(last if dots else first)]
-    except ValueError:
-        ends = [np.nan]
+    first, dots, last = (part.strip() for part in text.partition(".."))
+    words = [first, last if dots else first]
+    are_numbers = "..." not in text and all(map(_NUMBER.fullmatch, words))  # -3...3: to 3, or to .3?
+    ends = [float(word) for word in words] if are_numbers else [np.nan]
     if not np.isfinite(ends).all():
         raise UsageError(f"strength {text!r}: from one number to another, such as -3..3, or one number")
     if not dots:

@@ -7,7 +7,7 @@ data     --pictures-->  features  --'      (these are kept in the cache)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import facegan
@@ -19,7 +19,7 @@ from facegan.metrics.distances import Interval, bootstrap, frechet_interval, ker
 from facegan.metrics.feature_set import FeatureSet, Progress, features_of, real_features
 from facegan.metrics.neighbours import inside_manifolds, neighbourhoods
 from facegan.metrics.subjects import Subject, opened
-from facegan.perception.features import FeatureExtractor, extractor
+from facegan.perception.features import FeatureExtractor, check_extractor, extractor
 from facegan.run import FEWER, MIN_SAMPLES
 from facegan.runtime import choose_device
 
@@ -45,7 +45,7 @@ def evaluate(
     Raises:
         UsageError: an unknown metric, too few samples, a subject without so many.
     """
-    metrics = _checked(metrics, samples)
+    metrics = _chosen(metrics, samples)
     pictures = subject.pictures(samples)
     fake = FeatureSet(network.dim, samples, blocks=BLOCKS)
     for done, features in features_of(pictures, network):
@@ -84,7 +84,7 @@ def measure(
     crop: str = "center",
     features: str = "efficientnet",
     features_file: Path | None = None,
-    metrics: Iterable[str] = METRICS,
+    metrics: Sequence[str] = METRICS,
     samples: int = 10_000,
     device: str = "auto",
     cache: Path | None = None,
@@ -92,10 +92,12 @@ def measure(
 ) -> Evaluation:
     """`evaluate` against a folder or zip, cut to the subject's size, by the name of the features.
 
+    cache: of the cut pictures and of their features; None: default_cache().
+
     Raises:
         UsageError: as `evaluate`; also no such data, crop, features or device, or too few pictures.
     """
-    metrics = _checked(metrics, samples)  # before the work begins
+    check_request(metrics, samples, features, features_file)  # before the work begins
     subject.pictures(samples)
     network = extractor(features, file=features_file, device=choose_device(device))
     reals = opened(
@@ -103,13 +105,26 @@ def measure(
         crop,
         size=subject.size,
         channels=subject.channels,
+        cache=cache,
         progress=lambda done, total: progress(f"reading {data}", done, total),
     )
     real = real_features(reals, network, cache or default_cache(), progress)
     return evaluate(subject, reals, real, network, metrics=metrics, samples=samples, progress=progress)
 
 
-def _checked(metrics: Iterable[str], samples: int) -> list[str]:
+def check_request(
+    metrics: Sequence[str], samples: int, features: str, features_file: Path | None = None
+) -> None:
+    """Checks before a picture is read or made what `measure` is asked for.
+
+    Raises:
+        UsageError: unknown metrics or features, too few samples, a file that is not there or has no effect.
+    """
+    _chosen(metrics, samples)
+    check_extractor(features, features_file)
+
+
+def _chosen(metrics: Iterable[str], samples: int) -> list[str]:
     if samples < MIN_SAMPLES:
         raise UsageError(f"samples {samples:,}: at least {MIN_SAMPLES}; {FEWER}")
     chosen = [choose("metric", metric.strip(), METRICS) for metric in metrics]

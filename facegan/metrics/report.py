@@ -65,7 +65,8 @@ def add_to_card(path: Path, result: Evaluation) -> None:
     same = [known for known in card.metrics if _protocol(known) == _protocol(result)]
     values = {value.name: value for known in [*same, result] for value in known.values}
     others = tuple(known for known in card.metrics if known not in same)
-    rewrite_card(path, replace(card, metrics=(*others, replace(result, values=tuple(values.values())))))
+    metrics = (*others, replace(result, values=tuple(values.values())))
+    rewrite_card(path, replace(card, metrics=metrics), instead_of=card)
 
 
 def _protocol(result: Evaluation) -> Evaluation:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from facegan.config import UsageError, choose
 from facegan.data import DataConfig, Dataset, open_dataset
+from facegan.data.source import on_one_line
 from facegan.images import CROPS, Crop
 from facegan.run import FEWER, MIN_SAMPLES, USUAL_SAMPLES
 from facegan.synthesis import MAX_SEED, Sampler, check_psi, check_seed
@@ -100,9 +103,12 @@ def opened(
     *,
     size: tuple[int, int],
     channels: int,
+    cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """The unmirrored pictures of a folder or zip, of that height and width.
+    """The unmirrored pictures of a folder or zip, of that height and width; says how many were no good.
+
+    Warns: of enlarged ones, which show, and of those that are left out.
 
     Raises:
         UsageError: no such data, an unknown crop, or a side out of range.
@@ -112,7 +118,17 @@ def opened(
             raise UsageError(f"resolution {side}: 4 to 4096")
     choose("crop", crop, CROPS)
     config = DataConfig(path, crop=cast(Crop, crop), mirror=False)
-    return open_dataset(config, resolution=size, channels=channels, progress=progress)
+    dataset = open_dataset(config, resolution=size, channels=channels, cache=cache, progress=progress)
+    if dataset.enlarged:
+        smaller = f"smaller than {size[0]}x{size[1]} in a side, and enlarged"
+        warnings.warn(f"{dataset.name}: pictures {smaller}: {dataset.enlarged:,}", stacklevel=2)
+    if dataset.skipped:
+        name, reason = next(iter(dataset.skipped.items()))
+        example = f"{on_one_line(name)}: {reason}"
+        warnings.warn(
+            f"{dataset.name}: pictures left out: {len(dataset.skipped):,}, such as {example}", stacklevel=2
+        )
+    return dataset
 
 
 def shuffled(dataset: Dataset, count: int, seed: int) -> Iterator[Tensor]:

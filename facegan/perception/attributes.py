@@ -90,10 +90,16 @@ class AttributeNetwork(nn.Module):
         )
         self.head = nn.Linear(channels[-1], outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What each convolution makes of x [N, 3, 64, 64], [N, C, H, W] each."""
+        found = []
         for conv in self.convs:
             x = F.leaky_relu(conv(x), SLOPE)
-        out: Tensor = self.head(x.mean(dim=(2, 3)))
+            found.append(x)
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.features(x)[-1].mean(dim=(2, 3)))
         return out
 
     def draw_weights(self) -> None:

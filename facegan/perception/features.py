@@ -89,11 +89,7 @@ def extractor(
     Raises:
         UsageError: unknown name, a package or file that is missing or damaged, a failed download.
     """
-    choose("features", name, EXTRACTORS)
-    if file is not None and name in ("random", "pixels"):
-        raise UsageError(f"features {name!r}: made without a file, but one was given: {file}")
-    if file is not None and not file.is_file():
-        raise UsageError(f"features {name!r}: no file {str(file)!r}")
+    check_extractor(name, file)
     if name == "efficientnet":
         return _packaged_efficientnet(device) if file is None else _efficientnet(file, device)
     if name in ("fid", "clean-fid"):
@@ -101,6 +97,19 @@ def extractor(
     if name == "dinov2":
         return _dinov2(file or _cached(name, DINOV2_URL), device)
     return _random(device) if name == "random" else _pixels(device)
+
+
+def check_extractor(name: str, file: Path | None = None) -> None:
+    """Checks the name, and that a file of weights is there and wanted.
+
+    Raises:
+        UsageError: unknown name, a file that is missing or has no effect.
+    """
+    choose("features", name, EXTRACTORS)
+    if file is not None and name in ("random", "pixels"):
+        raise UsageError(f"features {name!r}: made without a file, but one was given: {file}")
+    if file is not None and not file.is_file():
+        raise UsageError(f"features {name!r}: no file {str(file)!r}")
 
 
 @dataclass(frozen=True)
