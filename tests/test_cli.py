@@ -33,7 +33,11 @@ WORDS = {
     },
     "edit": {
         "--direction", "--seeds", "--strength", "--steps", "--styles", "--directions", "--out", "--model",
-        "--psi", "--noise", "--label", "--list", "--device", "--precision", "--json",
+        "--psi", "--noise", "--label", "--latents", "--list", "--device", "--precision", "--json",
+    },
+    "invert": {
+        "pictures", "--out", "--space", "--steps", "--tune", "--crop", "--model", "--device", "--precision",
+        "--json",
     },
     "evaluate": {
         "--model", "--data", "--metrics", "--samples", "--psi", "--seed", "--features", "--features-file",

@@ -53,6 +53,7 @@ SHORTER = [
     (r"--data starter", "--data photos"),
     (r"--model stylegan2-64-tiny (--format (onnx|torch|web))", r"--model runs/other \1"),
     (r"^facegan evaluate .*", r"\g<0> --samples 100 --features random"),
+    (r"^facegan invert .*", r"\g<0> --steps 3"),
 ]
 # what a page takes for granted: the pictures and models of its reader
 GIVEN = "low-data --data photos/ --out runs/other", "dcgan-64 --data photos/ --out runs/mine"
@@ -117,8 +118,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, _quiet_machine: None) -> Pat
     shutil.copytree(folder / "photos", folder / "other-program")
     shutil.copytree(folder / "photos", folder / "DATA")
     (folder / "faces").mkdir()
-    for name in ("people-50k.zip", "people64-seed1.zip", "faces/shard-000.zip", "faces/shard-001.zip"):
+    sets = ("people-50k.zip", "people64-seed1.zip", "people64-seed1-25000.zip")
+    for name in (*sets, "faces/shard-000.zip", "faces/shard-001.zip"):
         shutil.copy(folder / "people.zip", folder / name)
+    for name, file in zip(("photo.png", "other.jpg"), names, strict=False):
+        Image.open(folder / "photos" / file).save(folder / name)
     random = np.random.default_rng(0)
     with zipfile.ZipFile(folder / "celeba.zip", "w") as celeba:
         for number in range(128):

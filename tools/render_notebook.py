@@ -62,9 +62,7 @@ def page(notebook: Any, images: int) -> tuple[str, dict[str, bytes]]:
             elif words := output.get("text", data.get("text/plain", "")):
                 parts.append(f"```text\n{words.rstrip()}\n```")
     source = NOTEBOOK.relative_to(ROOT)
-    ran = (
-        f"{date.today()}: {images:,} images a training (the notebook says 60,000), torch {torch.__version__}"
-    )
+    ran = f"{date.today()}: {images:,} images a training, torch {torch.__version__}"
     how = f"*[{source}](../{source}) as `tools/render_notebook.py` ran it on {ran}.*"
     return "\n\n".join([parts[0], how, *parts[1:]]) + "\n", pictures
 
