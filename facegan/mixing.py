@@ -227,7 +227,10 @@ def layout_of(sampler: Sampler, rows: Sequence[int], columns: Sequence[int], ban
     if (count := count_pictures(rows, columns, bands)) > MAX_GRID:
         raise UsageError(f"a mixing figure of {count:,} pictures: at most {MAX_GRID:,}")
     _, height, width = sampler.generator.image_shape
-    headings = [f"{name}: layers {layers_text(layers)} of the column" for name, layers in bands.items()]
+    headings = [
+        f"{name}: {'layer' if len(layers) == 1 else 'layers'} {layers_text(layers)} of the column"
+        for name, layers in bands.items()
+    ]
     return Layout(
         label_font(height),
         [str(seed) for seed in rows],

@@ -270,6 +270,21 @@ def test_kept_faces_outlive_the_page_and_the_studio(
         page.locator("#after figcaption", has_text="seed 5").wait_for()
 
 
+def test_a_picture_s_nearest_face_can_be_edited(browser: Any, address: str, tmp_path: Path) -> None:
+    Image.new("RGB", (90, 70), "teal").save(tmp_path / "given.jpg")
+    (tmp_path / "text.png").write_text("no picture")
+    with opened(browser, address) as page:
+        show(page, "Edit")
+        page.locator("#after img").wait_for()
+        page.set_input_files("#editing input[type=file]", tmp_path / "text.png")
+        warned(page, "not a PNG, JPEG or WebP picture")
+        page.set_input_files("#editing input[type=file]", tmp_path / "given.jpg")
+        page.locator("#after figcaption", has_text="a picture").wait_for(timeout=120_000)
+        shoot(page, "nearest")
+        press(page, "Keep this face")
+        page.locator("#kept img[alt*='a picture of']").first.wait_for()
+
+
 def test_wrong_input_is_a_line_and_never_a_traceback(browser: Any, address: str, tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "other.png")
     with opened(browser, address) as page:

@@ -23,6 +23,7 @@ from facegan.animation import Motion, walk
 from facegan.config import UsageError
 from facegan.images import Provenance, decode, read_provenance
 from facegan.labels import label_space
+from facegan.latents import inversion
 from facegan.latents.direction_file import beside, read, write
 from facegan.latents.near import Near
 from facegan.mixing import mixtures
@@ -31,7 +32,7 @@ from facegan.serve.studio.about import card_text, without_pictures
 from facegan.serve.studio.animate import changed, started, write_film
 from facegan.serve.studio.create import fresh_seeds, near, of_seeds, seeds_or, spread_of
 from facegan.serve.studio.desk import Desk, Opened
-from facegan.serve.studio.edit import current, edited, mark, slider_names, title, unedited
+from facegan.serve.studio.edit import current, edited, mark, nearest_to, slider_names, title, unedited
 from facegan.serve.studio.faces import from_png
 from facegan.serve.studio.mix import mix, mixture_html, sources, why_not, with_styles
 from facegan.serve.studio.parts import MAX_KEYS, Tile, large, tiles, with_key, within
@@ -255,6 +256,23 @@ def test_an_edit_adds_strength_times_deviation_in_the_direction_s_layers(stylega
     assert np.abs(found.w - (face.w + step)).max() < 1e-6
     assert (found.edits, found.seed) == ((("smile", 2.0),), None)
     assert edited(stylegan, face, {"smile": 0.0}) is face
+
+
+def test_the_face_nearest_to_a_picture_is_one_of_w_plus(
+    stylegan: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inversion.invert, "__kwdefaults__", inversion.invert.__kwdefaults__ | {"steps": 20})
+    far = face_of(stylegan, seed=100_000, psi=1.0)
+    face = nearest_to(stylegan, stylegan.png(far))
+    picture, target = stylegan.pictures([face, far])
+    first = stylegan.pictures([face_of(stylegan)])[0]
+    assert np.abs(picture - target.astype(float)).mean() < 0.7 * np.abs(first - target.astype(float)).mean()
+    assert face.w.shape == far.w.shape
+    assert not (face.w == face.w[:1]).all()
+    assert (face.caption, face.psi, face.seed) == ("a picture", 1.0, None)
+    assert from_png(stylegan.png(face)).seeds == "a picture"
+    with pytest.raises(UsageError, match="not a PNG, JPEG or WebP picture"):
+        nearest_to(stylegan, b"no picture")
 
 
 def test_edits_can_be_taken_back(stylegan: Opened) -> None:

@@ -216,7 +216,7 @@ class _Eye:
 
     def of_pixels(self, pictures: Pixels) -> Tensor:
         """uint8 [N, H, W, C] -> float [N, C, H, W] in [-1, 1]."""
-        return to_float(torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device))
+        return to_float(torch.tensor(pictures).permute(0, 3, 1, 2).to(self._device))
 
     def views(self, images: Tensor) -> list[Tensor]:
         """images [N, C, H, W] -> what `distance` compares.

@@ -5,9 +5,9 @@ import { Faces } from "./faces.js";
 const MORE = 8; // small faces below
 const MAX_SEED = 4294967295;
 const STYLES = {
-  coarse: "Pose and shape",
-  middle: "Features, hair",
-  fine: "Colours",
+  coarse: "Coarse layers",
+  middle: "Middle layers",
+  fine: "Fine layers",
 };
 
 const find = (id) => document.getElementById(id);

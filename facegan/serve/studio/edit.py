@@ -3,6 +3,7 @@
 face = current(opened, face)                         where its directions were fitted again: unedited
 base = unedited(opened, face)                        its w without what it was edited by
 edited(opened, base, {"smile": 2.0, "pca:0": -1.0})  a new face
+face = nearest_to(opened, data)                      that of a picture
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from facegan.config import UsageError
+from facegan.images import decode, fit
 from facegan.known import DEFAULT_PSI
 from facegan.latents.directions import KINDS, moved
+from facegan.latents.inversion import Advance, invert
 from facegan.serve.studio.create import FIRST_SEEDS, of_seeds
 from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import Face
@@ -110,6 +114,21 @@ def edited(opened: Opened, base: Face, strengths: Mapping[str, float]) -> Face:
     return replace(base, w=w, edits=tuple(asked), seed=None, directions=mark(opened, names))
 
 
+def nearest_to(opened: Opened, data: bytes, advance: Advance | None = None) -> Face:
+    """The model's face that is nearest to an encoded picture, in w+.
+
+    Raises:
+        UsageError: not a picture.
+    """
+    channels, height, width = opened.sampler.generator.image_shape
+    try:
+        pixels = fit(decode(data, channels), (height, width), "center")
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    found = invert(opened.sampler, pixels[None], advance=advance)
+    return Face(opened.name, found.w[0].numpy(), "a picture", 1.0)
+
+
 def before_html(opened: Opened, base: Face) -> str:
     """The face as it was."""
     picture = shown(opened.pictures([base])[0], base.provenance(opened.title))
@@ -143,7 +162,11 @@ def build(desk: Desk, common: Common) -> None:
         with gr.Column(scale=3, min_width=320):
             gr.Markdown(
                 "Move a slider; they add up. Directions are learned, and drag other things along when taken "
-                "far. **Click a kept face** below to edit that one."
+                "far. **Click a kept face** below to edit that one, or begin with a picture of a face that "
+                "fills it as the model's own do: the nearest face of the model is found."
+            )
+            given = gr.UploadButton(
+                "Begin with a picture", file_types=["image"], type="filepath", size="sm", min_width=160
             )
             with gr.Row():
                 for _ in range(MAX_NAMED):
@@ -193,6 +216,17 @@ def build(desk: Desk, common: Common) -> None:
         """The same where this tab is the one that is looked at."""
         return show(face, model) if tab == "edit" else {}
 
+    def begin(
+        path: str,
+        model: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  # how gradio is told
+    ) -> Shown:
+        def advance(what: str, done: int, total: int) -> None:
+            progress((done, total), desc="Looking for the nearest face")
+
+        face = nearest_to(desk.open(model), Path(path).read_bytes(), advance)
+        return {common.opening: face, common.face: face}
+
     shows = [all_of_it, note, instead, base, common.face, before, after, *sliders]
     for each in sliders:
         follow(each, told(move), [base, *sliders], [after, common.face], AT_ONCE)
@@ -200,4 +234,8 @@ def build(desk: Desk, common: Common) -> None:
     common.shown("edit").select(told(show), [common.face, common.model], shows, **QUIET)
     common.model.change(told(here), [common.face, common.model, common.tab], shows, **QUIET)
     common.opening.change(told(here), [common.opening, common.model, common.tab], shows, **QUIET)
+    given.upload(
+        told(begin), [given, common.model], [common.opening, common.face], show_progress_on=after,
+        api_visibility="private",
+    )  # fmt: skip
     instead.click(lambda: with_styles(desk), None, [common.model], **QUIET)

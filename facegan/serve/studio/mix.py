@@ -42,10 +42,10 @@ from facegan.synthesis import parse_seeds
 
 ROWS, COLUMNS, MAX_SIDE = "0-3", "4-8", 8
 STYLES = {  # what the page says -> layers
-    "Outline: pose, hair": "0-1",
-    "Coarse: also shape, glasses": "coarse",
-    "Middle: features": "middle",
-    "Fine: colours": "fine",
+    "First layer": "0",
+    "Coarse layers": "coarse",
+    "Middle layers": "middle",
+    "Fine layers": "fine",
 }
 OWN = "Layers of your own"
 SHEET_SIDE, FIGURE_SIDE = 128, 128  # pixels of a picture on the page, and in the sheet to download
@@ -195,7 +195,11 @@ def build(desk: Desk, common: Common) -> None:
             again = gr.Button("Other faces", variant="primary", min_width=120)
         with gr.Row():
             styles = gr.Radio(
-                [*STYLES, OWN], value=next(iter(STYLES)), label="What comes from the columns", scale=3
+                [*STYLES, OWN],
+                value=next(iter(STYLES)),
+                label="What comes from the columns",
+                scale=3,
+                info="The first layers decide most; what each one does depends on the model.",
             )
             layers = gr.Textbox(
                 "0-3", label="Layers", info="Such as 0-3 or coarse,9", visible=False, max_length=100,
