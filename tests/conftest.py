@@ -6,11 +6,14 @@ much: mark it slow, or make it smaller.
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import os
+import socket
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import hypothesis.strategies
@@ -24,6 +27,7 @@ from facegan.data import DataConfig
 from facegan.networks.dcgan import DCGANConfig
 from facegan.run import Intervals, Run
 from facegan.training.loop import train
+from facegan.training.state import TrainState, new_state
 
 if TYPE_CHECKING:
     from asking import Ask
@@ -44,6 +48,35 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
     torch.optim.Adam([weight]).step()
     # nor are the tables of characters that hypothesis makes for its first text in a fresh checkout
     hypothesis.find(hypothesis.strategies.text(), bool, settings=hypothesis.settings(database=None))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """This process connects to nobody but its own machine; to all others as if there were no network."""
+
+    def at_home(kind: str) -> Callable[[socket.socket, Any], Any]:
+        connect = getattr(socket.socket, kind)
+
+        def to(own: socket.socket, address: Any) -> Any:
+            if own.family in (socket.AF_INET, socket.AF_INET6) and not is_local(str(address[0])):
+                raise OSError(errno.ENETUNREACH, f"tests have no network, and so no {address[0]}")
+            return connect(own, address)
+
+        return to
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for kind in ("connect", "connect_ex"):
+            monkeypatch.setattr(socket.socket, kind, at_home(kind))
+        yield
+
+
+def is_local(host: str) -> bool:
+    """Whether that is this machine's own address."""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        return address.is_loopback or address.is_unspecified
+    except ValueError:
+        return False
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,6 +124,12 @@ def tiny_run_config(picture_folder: Path) -> Run:
         device="cpu",
         precision="fp32",
     )
+
+
+@pytest.fixture
+def state(tiny_run_config: Run) -> TrainState:
+    """The tiny run's before its first step."""
+    return new_state(tiny_run_config)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A small StyleGAN2 for tests: both networks, a sampler and a run of one."""
+"""A small StyleGAN2 for tests: both networks, a model, a sampler and a run of one."""
 
 from __future__ import annotations
 
@@ -33,9 +33,14 @@ def networks(**changes: Any) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator
     return generator.eval(), discriminator.eval()
 
 
-def small_sampler(batch: int = 4) -> Sampler:
-    """Makes the pictures of the small generator, as of a model called small."""
-    return Sampler(Model(networks()[0], StyleGAN2Config(**SHAPE), name="small"), device="cpu", batch=batch)
+def small_model(**changes: Any) -> Model:
+    """The small generator as a model called small: of 16 px, 6 layers, unless told."""
+    return Model(networks(**changes)[0], StyleGAN2Config(**(SHAPE | changes)), name="small")
+
+
+def small_sampler(batch: int = 4, **changes: Any) -> Sampler:
+    """Makes the pictures of the small model."""
+    return Sampler(small_model(**changes), device="cpu", batch=batch)
 
 
 def small_run(pictures: Path) -> Run:

@@ -1,7 +1,8 @@
-"""What a run saved, and comparing training states, for tests of resume."""
+"""What a run saved and told of, and comparing training states, for tests of resume."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ def newest(folder: Path) -> Parts:
     parts = RunFolder(folder).newest_checkpoint(warn=pytest.fail)
     assert parts is not None
     return parts
+
+
+def events_of(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's events.jsonl."""
+    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from normal_samples import normal
+from slow_metrics import slow_kernel_distance
 from torch import Tensor, nn
 
 from facegan.config import UsageError
@@ -182,18 +183,6 @@ def test_the_jackknife_of_equal_blocks_is_the_textbook_one() -> None:
 
 
 # kernel distance
-
-
-def slow_kernel_distance(x: Tensor, y: Tensor) -> float:
-    """The sums of Binkowski et al. 2018, eq. 4, pair by pair."""
-    n, dim = x.shape
-
-    def kernel(a: Tensor, b: Tensor) -> float:
-        return (float(a @ b) / dim + 1) ** 3
-
-    pairs = [(i, j) for i in range(n) for j in range(n)]
-    within = sum(kernel(x[i], x[j]) + kernel(y[i], y[j]) for i, j in pairs if i != j)
-    return within / (n * (n - 1)) - 2 * sum(kernel(x[i], y[j]) for i, j in pairs) / n**2
 
 
 def test_kernel_distance_is_the_double_sum() -> None:

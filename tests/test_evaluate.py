@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import one_line
 from PIL import Image
+from slow_metrics import slow_kernel_distance, slow_neighbours
 from torch import Tensor
 
-from facegan import cli, models
+from facegan import cli, models, tensor_file
 from facegan.card import Evaluation, Value
 from facegan.config import UsageError, from_json, to_json
 from facegan.data import DataConfig, Dataset, open_dataset
@@ -89,6 +93,48 @@ def test_a_shift_of_all_pictures_is_its_square(tmp_path: Path) -> None:
     dark = open_dataset(DataConfig(str(folder), mirror=False), resolution=8, cache=tmp_path)
     result = measured(given(pixels + 51), dark, tmp_path, metrics=["fd"], samples=150)
     assert result.values[0].value == pytest.approx(3 * 0.2**2, rel=1e-5)  # features are float32
+
+
+def colours(seed: int, count: int, low: int, high: int) -> Tensor:
+    """Pictures [N, 3, 8, 8] of noise around random colours of that range."""
+    random = np.random.default_rng(seed)
+    pixels = random.integers(low, high, (count, 3, 1, 1)) + random.integers(0, 20, (count, 3, 8, 8))
+    return torch.from_numpy(pixels.astype(np.uint8))
+
+
+def saved_as_data(pixels: Tensor, place: Path) -> Dataset:
+    """The pictures as a data set of a new folder there."""
+    (place / "pictures").mkdir()
+    for number, picture in enumerate(pixels):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(place / "pictures" / f"{number:03d}.png")
+    return open_dataset(DataConfig(str(place / "pictures"), mirror=False), resolution=8, cache=place)
+
+
+def test_precision_recall_density_and_coverage_of_one_mode_are_each_its_own(tmp_path: Path) -> None:
+    """Against all differences, the first two with the third neighbour, the others with the fifth."""
+    reals = torch.cat([colours(0, 70, 10, 90), colours(1, 80, 130, 230)])
+    fakes = colours(2, 120, 30, 70)  # in the middle of the reals' first mode
+    data = saved_as_data(reals, tmp_path)
+    found = by_name(measured(given(fakes), data, tmp_path, metrics=["pr"], samples=120))
+    real, fake = (MeanColour()(pixels).double().numpy() for pixels in (reals, fakes))
+    precision, recall, _, _ = slow_neighbours(real, fake, 3)
+    _, _, density, coverage = slow_neighbours(real, fake, 5)
+    assert [found[f"{name}-colour"].value for name in ("precision", "recall", "density", "coverage")] == [
+        pytest.approx(each, abs=1e-12) for each in (precision, recall, density, coverage)
+    ]
+    assert density > 1 > precision > 0.9 > 0.5 > coverage > 1.2 * recall > 0
+
+
+def test_the_kernel_distance_of_shifted_pictures_is_the_double_sum(tmp_path: Path) -> None:
+    """To the error that drawing subsets of them has."""
+    reals = colours(0, 100, 10, 180)
+    data = saved_as_data(reals, tmp_path)
+    (value,) = measured(given(reals + 51), data, tmp_path, metrics=["kid"], samples=100).values
+    expected = slow_kernel_distance(*(MeanColour()(pixels).double() for pixels in (reals, reals + 51)))
+    assert value.name == "KID-colour"
+    assert value.value == pytest.approx(expected, rel=0.05)
+    assert value.low is not None
+    assert value.low > 0
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64, 1000])
@@ -222,6 +268,25 @@ def test_a_card_is_not_given_the_numbers_of_other_weights(tiny_run: Path, tmp_pa
         add_to_card(path, replace(RESULT, images_seen=48))
 
 
+def test_a_model_that_is_saved_meanwhile_keeps_its_own_card(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes((tiny_run / "model.safetensors").read_bytes())
+    newer = models.load(str(path))
+    newer.card = replace(newer.card, images_seen=144)
+    read_all = tensor_file.read_all
+
+    def saved_before(path: Path) -> dict[str, Tensor]:
+        models.save(path, newer)
+        return read_all(path)
+
+    monkeypatch.setattr(tensor_file, "read_all", saved_before)
+    with pytest.raises(UsageError, match="was replaced by another model meanwhile; its card stays"):
+        add_to_card(path, RESULT)
+    assert models.read_header(path)[1] == newer.card
+
+
 @pytest.mark.parametrize("name", ["hf://a/b", "dcgan-64"])
 def test_cards_that_are_not_one_s_own_are_not_written_to(name: str) -> None:
     with pytest.raises(UsageError, match="a file of one's own"):
@@ -229,6 +294,61 @@ def test_cards_that_are_not_one_s_own_are_not_written_to(name: str) -> None:
 
 
 # ---- the command line
+
+
+EVALUATE = ["evaluate", "--features", "pixels", "--samples", "100", "--metrics", "fd"]
+
+
+def test_enlarged_and_left_out_pictures_are_said(reals: Path, tmp_path: Path) -> None:
+    """Of the data as of --pictures."""
+    bad = Path(shutil.copytree(reals, tmp_path / "bad"))
+    (bad / "000.png").write_bytes(b"no picture")
+    arguments = ["--pictures", str(bad), "--resolution", "16", "--data", str(reals)]
+    with pytest.warns(UserWarning, match="pictures") as notes:
+        assert cli.run([*EVALUATE, *arguments]) == 0
+    assert [str(note.message) for note in notes] == [
+        "bad: pictures smaller than 16x16 in a side, and enlarged: 159",
+        "bad: pictures left out: 1, such as 000.png: not a PNG, JPEG or WebP picture",
+        "reals: pictures smaller than 16x16 in a side, and enlarged: 160",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--metrics", "fid"], "metric 'fid'"),
+        (["--samples", "1"], "samples 1"),
+        (["--features", "inception"], "features 'inception'"),
+        (["--features-file", "x"], "made without a file"),
+        (["--features", "fid", "--features-file", "nowhere"], "no file 'nowhere'"),
+    ],
+)
+def test_wrong_words_are_found_before_a_picture_is_read(
+    wrong: list[str], said: str, reals: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("facegan.metrics.subjects.open_dataset", None)  # any call would fail
+    arguments = [*EVALUATE, "--pictures", str(reals), "--resolution", "8", *wrong]
+    assert said in one_line(capsys, arguments)
+
+
+def test_reading_the_pictures_is_shown_as_reading_the_data_is(
+    reals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACEGAN_CACHE", str(tmp_path))
+    arguments = ["--pictures", str(reals), "--resolution", "8", "--data", str(reals)]
+    assert cli.run([*EVALUATE, *arguments]) == 0
+    assert f"reading {reals}: 1 of 160" in capsys.readouterr().err
+
+
+def test_all_that_a_measurement_keeps_is_in_its_cache(
+    reals: Path, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEGAN_CACHE", str(tmp_path / "default"))
+    options: dict[str, Any] = {"features": "pixels", "metrics": ["fd"], "samples": 100}
+    measure(pictures_subject(data), str(reals), cache=tmp_path / "own", **options)
+    kept = {path.relative_to(tmp_path).parts[:2] for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept == {("own", "datasets"), ("own", "features")}
 
 
 def test_evaluate_prints_the_same_as_json(

@@ -11,7 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from facegan.config import UsageError, override
-from facegan.losses import AdversarialLoss, Hinge, Kind, LeastSquares, NonSaturating, Phase, WassersteinGP
+from facegan.losses import (
+    AdversarialLoss,
+    Hinge,
+    Kind,
+    LeastSquares,
+    MicroBatch,
+    NonSaturating,
+    Phase,
+    StyleGAN2Loss,
+    Terms,
+    WassersteinGP,
+)
 from facegan.losses import gradient_penalty as penalty_of
 from facegan.networks.dcgan import DCGANConfig
 from facegan.presets import preset
@@ -38,6 +49,18 @@ class LinearGame:
 
     def uniform(self) -> Tensor:
         return torch.linspace(0, 1, 5)
+
+
+class HeardGame(LinearGame):
+    """Remembers whose labels D was asked to hear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Kind] = []
+
+    def logits(self, image: Tensor, of: Kind, *, twice: bool = False) -> Tensor:
+        self.heard.append(of)
+        return super().logits(image, of, twice=twice)
 
 
 def descend(phase: Phase, game: LinearGame) -> None:
@@ -111,6 +134,25 @@ def test_wgan_gp_terms_are_the_papers() -> None:
     torch.testing.assert_close(terms["D_fake"], fake)
     torch.testing.assert_close(terms["D_penalty"], 7.0 * penalty_of(game))
     torch.testing.assert_close(terms["G_fake"], -fake)
+
+
+@pytest.mark.parametrize(
+    ("terms", "heard"),
+    [
+        (NonSaturating().d_terms, ["real", "fake"]),
+        (NonSaturating().g_terms, ["fake"]),
+        (StyleGAN2Loss(r1_gamma=1.0, r2_gamma=1.0).d_penalty, ["real", "fake"]),
+        (StyleGAN2Loss(r1_gamma=0.0, r2_gamma=1.0).d_penalty, ["fake"]),
+        (StyleGAN2Loss(r1_gamma=1.0).d_penalty, ["real"]),
+        (WassersteinGP().d_terms, ["real", "fake", "real"]),  # between the two with the real one's
+    ],
+)
+def test_each_term_gives_d_the_labels_of_its_images(
+    terms: Callable[[MicroBatch], Terms], heard: list[Kind]
+) -> None:
+    game = HeardGame()
+    terms(game)
+    assert game.heard == heard
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)

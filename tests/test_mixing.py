@@ -12,25 +12,15 @@ import pytest
 import torch
 from command_line import one_line
 from PIL import Image
-from small_stylegan2 import SHAPE, networks
+from small_stylegan2 import small_model, small_sampler
 
 from facegan import cli, models
 from facegan.config import UsageError
 from facegan.images import read_provenance
 from facegan.mixing import figure, layout_of, mixed, mixtures, stylegan_bands
-from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.synthesis import Sampler
 
 ROWS, COLUMNS = [3, 11], [7, 2, 5]
-
-
-def small_model(**changes: Any) -> models.Model:
-    """A StyleGAN2 of 16 px, 6 layers, unless told."""
-    return models.Model(networks(**changes)[0], StyleGAN2Config(**(SHAPE | changes)), name="small")
-
-
-def small_sampler(batch: int = 4, **changes: Any) -> Sampler:
-    return Sampler(small_model(**changes), device="cpu", precision="fp32", batch=batch)
 
 
 def test_mixed_has_the_source_s_styles_in_the_layers_and_no_others() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from normal_samples import normal
+from slow_metrics import slow_neighbours
 from torch import Tensor
 
 from facegan.config import UsageError
@@ -79,20 +80,6 @@ def test_repeated_points_are_inside_balls_of_no_size() -> None:
     point = normal(0, 1, 50) * 10
     real, fake = point.repeat(6, 1), torch.cat([point.repeat(5, 1), point + 0.01])
     assert precision_recall(real, fake) == (5 / 6, 1)
-
-
-def slow_neighbours(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float, float, float]:
-    """Precision, recall, density, coverage from all differences at once."""
-
-    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(x[:, None] - y[None], axis=-1)
-
-    real_radii = np.sort(distance(real, real), axis=1)[:, k]
-    fake_radii = np.sort(distance(fake, fake), axis=1)[:, k]
-    cross = distance(fake, real)  # [M, N]
-    inside = cross < real_radii
-    precision, recall = inside.any(axis=1).mean(), (cross < fake_radii[:, None]).any(axis=0).mean()
-    return precision, recall, inside.sum() / (k * len(fake)), inside.any(axis=0).mean()
 
 
 @pytest.mark.parametrize("block_elements", [1, 7 * 80, 2**22])

@@ -93,9 +93,11 @@ def test_a_signal_in_the_middle_loses_little_and_leaves_no_process(
     )
     deadline = time.monotonic() + 30
     journal = partials(out)[1]
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 20:
+    pid_files = list[Path]()
+    while len(pid_files) < workers or not journal.exists() or journal.read_bytes().count(b"\n") < 20:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+        pid_files = list(tmp_path.glob("pid-*"))
     before = journal.read_bytes().count(b"\n") - 1
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
@@ -110,6 +112,7 @@ def test_a_signal_in_the_middle_loses_little_and_leaves_no_process(
         assert b"Traceback" not in err
     pids = [int(path.name.removeprefix("pid-")) for path in tmp_path.glob("pid-*")]
     assert len(pids) == workers
+    deadline = time.monotonic() + 30
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline, "a worker is still there"
         time.sleep(0.05)

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_stylegan2 import small_sampler
 
 from facegan import models
 from facegan.config import UsageError
 from facegan.images import read_provenance
+from facegan.labels import Attribute, LabelSpace
+from facegan.networks.dcgan import DCGANConfig, DCGANGenerator
 from facegan.output import write_grid, write_pictures
 from facegan.synthesis import Sampler, latent, parse_seeds
 
@@ -60,6 +63,28 @@ def test_psi_scales_w_about_its_mean(tiny_model: models.Model) -> None:
     sampler = Sampler(tiny_model, device="cpu")
     z = latent(3, 8)[None]
     np.testing.assert_allclose(sampler.w(z, 0.7)[0, 0], 0.7 * z[0], rtol=1e-6)  # DCGAN: w = z, mean 0
+
+
+@pytest.mark.parametrize("psi", [-1.0, 0.0, 0.5, 1.0, 1.5])
+def test_any_psi_scales_w_about_its_mean(psi: float) -> None:
+    """Above 1 and below 0 as between them."""
+    sampler = small_sampler()
+    z = np.stack([latent(seed, 7) for seed in (3, 4)])
+    w = sampler.generator.mapping(torch.from_numpy(z).float())
+    mean = sampler.generator.w_avg
+    assert mean.abs().min() > 0
+    torch.testing.assert_close(sampler.w(z, psi), mean + psi * (w - mean), rtol=1e-5, atol=1e-6)
+
+
+def test_truncation_leaves_a_dcgan_s_label_as_it_is() -> None:
+    """Its w is z and label, one behind the other, and the mean of z is 0."""
+    hats = LabelSpace((Attribute("hat", ("cap", "fez")),))
+    config = DCGANConfig(resolution=8, z_dim=8, g_base_channels=4, labels=hats)
+    sampler = Sampler(models.Model(DCGANGenerator(config).eval(), config), device="cpu")
+    z, label = latent(3, 8)[None], torch.tensor([[0.0, 1.0]])
+    w = sampler.w(z, 0.5, label=label)
+    assert torch.equal(w[..., 8:], label[:, None])
+    np.testing.assert_allclose(w[0, 0, :8], 0.5 * z[0], rtol=1e-6)
 
 
 def test_psi_0_gives_everyone_the_same_face(tiny_model: models.Model) -> None:

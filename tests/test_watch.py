@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from small_data import noise_pictures
-from states import newest
+from states import events_of, newest
 from warned import Warned
 
 from facegan import models
@@ -24,18 +22,8 @@ from facegan.run import Measure, Run
 from facegan.training.average import AverageModel
 from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
-from facegan.training.state import TrainState, new_state
-from facegan.training.watch import SEVERAL, diversity, right_share, said_at_tick, said_of_diversity
-
-
-@pytest.fixture
-def state(tiny_run_config: Run) -> TrainState:
-    return new_state(tiny_run_config)
-
-
-def events_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-
+from facegan.training.state import TrainState
+from facegan.training.watch import diversity, right_share, said_at_tick, said_of_diversity
 
 # ---- said at the tick
 
@@ -69,10 +57,10 @@ def test_a_d_that_is_right_for_several_ticks_is_said_once_until_it_clears(
     state: TrainState, tiny_run_config: Run
 ) -> None:
     sure, unsure = {"D_real": 0.001, "D_fake": 0.001}, {"D_real": 0.3, "D_fake": 0.001}
-    ticks = [sure] * (SEVERAL + 3) + [unsure] + [sure] * SEVERAL
+    ticks = [sure] * 8 + [unsure] + [sure] * 5
     said = [list(said_at_tick(state, tiny_run_config, terms)) for terms in ticks]
-    assert [number for number, events in enumerate(said) if events] == [SEVERAL - 1, 2 * SEVERAL + 3]
-    assert said[SEVERAL - 1] == ["D overpowers G"]
+    assert [number for number, events in enumerate(said) if events] == [4, 13]  # at the fifth in a row
+    assert said[4] == ["D overpowers G"]
     said_at_tick(state, tiny_run_config, unsure)
     assert state.memory == {}
 
@@ -90,8 +78,8 @@ def test_ada_at_its_end_is_said(
     ada: Ada, p: float, is_said: bool, state: TrainState, tiny_run_config: Run
 ) -> None:
     run = replace(tiny_run_config, augment=ada)
-    said = [list(said_at_tick(state, run, {"augment_p": p})) for _ in range(SEVERAL)]
-    assert said == [[]] * (SEVERAL - 1) + [["ADA at its end"] if is_said else []]
+    said = [list(said_at_tick(state, run, {"augment_p": p})) for _ in range(5)]
+    assert said == [[]] * 4 + [["ADA at its end"] if is_said else []]
 
 
 # ---- collapse

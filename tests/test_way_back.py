@@ -14,7 +14,7 @@ import pytest
 import torch
 from small_data import noise_pictures
 from small_growing import growing_run
-from states import differing, newest
+from states import differing, events_of, newest
 from torch import Tensor
 from warned import Warned
 
@@ -27,23 +27,14 @@ from facegan.run import Measure, Run
 from facegan.training.batch import TrainingBatch
 from facegan.training.loop import train
 from facegan.training.run_folder import RunFolder
-from facegan.training.state import TrainState, new_state
+from facegan.training.state import TrainState
 from facegan.training.step import train_step
 from facegan.training.watch import Trouble, trouble
 
 
 @pytest.fixture
-def state(tiny_run_config: Run) -> TrainState:
-    return new_state(tiny_run_config)
-
-
-@pytest.fixture
 def dataset(tiny_run_config: Run) -> Dataset:
     return open_dataset(tiny_run_config.data, resolution=8)
-
-
-def events_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
 def with_gradient(value: float) -> list[Phase]:
