@@ -99,13 +99,17 @@ class Directions:
         number, count = int(text[:9]), self._sampler.generator.w_dim
         if number >= count:
             raise UsageError(f"direction {name!r}: 0 to {count - 1}, as many as w has numbers")
-        vectors = principal(self.covariance) if kind == "pca" else self._sefa(layers)
+        vectors = self._pca if kind == "pca" else self._sefa(layers)
         return self._measured(f"{kind}:{number}", vectors[number], layers)
 
     def first(self, kind: str, count: int, layers: Sequence[int] | None = None) -> Iterator[Direction]:
         """The strongest ones of a kind."""
         for number in range(min(count, self._sampler.generator.w_dim)):
             yield self.named(f"{kind}:{number}", layers)
+
+    @cached_property
+    def _pca(self) -> Vectors:
+        return principal(self.covariance)
 
     def _sefa(self, layers: Sequence[int]) -> Vectors:
         weights = self._sampler.generator.style_weights()
