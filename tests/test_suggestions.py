@@ -37,7 +37,7 @@ def test_a_near_word_is_offered(given: str, allowed: list[str], meant: str) -> N
     [
         ("run", COMMANDS),  # was: train
         ("list", COMMANDS),  # edit
-        ("invert", COMMANDS),  # generate
+        ("project", COMMANDS),  # report
         ("sample", COMMANDS),  # people
         ("video", COMMANDS),  # demo
         ("lpips", EXTRACTORS),  # pixels
