@@ -18,6 +18,7 @@ MADE = {
     "mixing": ["mixing.png"],
     "film": ["film.mp4"],
     "editing": ["editing.png"],
+    "inversion": ["inversion.png"],
     "training": ["training.png", "runs/example/model.safetensors"],
 }
 WORDS = {"training": [str(ROOT / "facegan" / "zoo" / "starter-64.zip"), "0.1"]}
