@@ -49,7 +49,7 @@ def main() -> None:
         apart = np.mean(grey_levels_apart(tuned.images(found.w), given))
         moved = np.mean(grey_levels_apart(tuned.sample(range(16), 0.7), others))
         more = took / len(given)
-        print(f"| space {space}, tuned to all | {apart:.1f} | {more:.1f} more | {moved:.1f} |")
+        print(f"| {space}, tuned to all | {apart:.1f} | {more:.1f} more | {moved:.1f} |")
 
 
 if __name__ == "__main__":
