@@ -289,7 +289,7 @@ def test_the_page_can_be_used_with_the_keyboard_alone(visitor: Visitor) -> None:
     page.keyboard.press("ArrowRight")
     visitor.settled()
     assert "seed=20&psi=0.65&mix=12&styles=coarse" in page.url
-    assert page.get_attribute("#face", "aria-label") == "Synthetic face of seed 20, pose and shape of seed 12"
+    assert page.get_attribute("#face", "aria-label") == "Synthetic face of seed 20, coarse layers of seed 12"
     page.get_by_role("button", name="Face of seed 21").click()
     visitor.settled()
     assert page.input_value("#seed") == "21"
@@ -324,7 +324,7 @@ def test_the_page_fits_its_screen(name: str, size: tuple[int, int], scheme: Any,
     with served(site) as address, chromium() as browser:
         viewport = {"width": size[0], "height": size[1]}
         visitor = Visitor(browser, address, viewport=viewport, color_scheme=scheme)
-        visitor.visit("#seed=7&mix=12&styles=coarse")
+        visitor.visit("#seed=7&mix=12&styles=middle")
         visitor.page.locator("#more button[data-seed='15']").wait_for()
         visitor.page.wait_for_timeout(300)
         SCREENS.mkdir(parents=True, exist_ok=True)
