@@ -47,7 +47,7 @@ SHORTER = [
     (r"--seeds 0-99999", "--seeds 0-99"),
     (r"--preset dcgan-64", rf"\g<0> {SMALL_DCGAN} --set total_images=384 --stop-after 0.01s"),
     (r"--preset (low-data|stylegan-64|stylegan2-64-tiny|stylegan2-64-small)", rf"\g<0> {SMALL_STYLEGAN2}"),
-    (r"total_images=2000000", "total_images=48"),
+    (r"total_images=[23]0{6}", "total_images=48"),
     (r"measure.every_images=50000", r"measure.every_images=128 --set measure.features=random --data photos"),
     (r"--count [0-9]+", "--count 3 --workers 1"),
     (r"--data starter", "--data photos"),
