@@ -65,9 +65,8 @@ def invert(
         )
         made, sheet = found.pictures, [targets, found.pictures]
         if tuned:
-            sampler = Sampler(
-                tune(sampler, found.w, targets, steps=TUNING_STEPS, advance=progress), device=device
-            )
+            nearer = tune(sampler, found.w, targets, steps=TUNING_STEPS, advance=progress)
+            sampler = Sampler(nearer, device=device, precision=precision)
             made = sampler.images(found.w.to(sampler.generator.w_avg.device))
             sheet.append(made)
     write_latents(
