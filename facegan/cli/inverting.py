@@ -45,7 +45,7 @@ def invert(
 
     from facegan import models
     from facegan.images import CROPS, Provenance, grid, save
-    from facegan.latents import direction_file
+    from facegan.latents.direction_file import beside, carried_over, read, write
     from facegan.latents.files import Latents, check_latents_path, write_latents
     from facegan.latents.inversion import SPACES, STEPS, TUNING_STEPS, grey_levels_apart, invert, tune
     from facegan.models import RUN_MODEL
@@ -59,6 +59,12 @@ def invert(
     targets = _read(pictures, sampler.generator.image_shape, cast("Crop", crop))
     latents_path = out / "latents.npz"
     check_latents_path(latents_path, sampler, len(targets))
+    known = None
+    if tuned and (path := beside(models.find(model))).is_file():
+        try:
+            known = read(path, sampler.generator)
+        except UsageError as error:
+            say(f"facegan: note: {error}; the tuned model has no directions")
     with stages() as progress:
         found = invert(
             sampler, targets, space=space, steps=STEPS if steps is None else steps, advance=progress
@@ -82,10 +88,8 @@ def invert(
     if tuned:
         result["model"] = str(out / RUN_MODEL)
         models.save(out / RUN_MODEL, sampler.model)
-        try:
-            direction_file.carry_over(models.find(model), out / RUN_MODEL, sampler.generator)
-        except UsageError as error:
-            say(f"facegan: note: {error}; the tuned model has no directions")
+        if known is not None:
+            write(beside(out / RUN_MODEL), carried_over(known, sampler.generator))
     apart = grey_levels_apart(made, targets)
     if as_json:
         rows = zip(pictures, names, apart, found.apart_at_first, strict=True)

@@ -3,7 +3,7 @@
     path = beside(models.find("stylegan2-64-tiny"))
     found = read(path, sampler.generator)      -> DirectionFile: .directions by name, .card
     write(path, found)
-    carry_over(model, tuned, generator)        the same directions for a model tuned from that one
+    carried_over(found, generator)             the same directions for a model tuned from that one
     leakage_table(found)                       Markdown: what moving along each direction changes
 
 A direction means nothing to another model: a file holds a fingerprint of the weights that it fits.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from facegan import models, tensor_file
+from facegan import tensor_file
 from facegan.config import UsageError, from_json, to_json
 from facegan.latents.directions import Direction
 from facegan.networks.base import Generator
@@ -94,15 +94,13 @@ def write(path: Path, found: DirectionFile) -> None:
     tensor_file.write(path, KIND, FORMAT, to_json(_Header(found.card, entries)), {"vectors": vectors})
 
 
-def carry_over(model: Path, tuned: Path, generator: Generator) -> None:
-    """Puts a model's directions, where it has any, beside one tuned from it, whose w mean the same.
+def carried_over(found: DirectionFile, generator: Generator) -> DirectionFile:
+    """A model's directions for one tuned from it, whose w mean the same.
 
     What they change was measured of the model: the new file does not say so.
     """
-    if beside(model).is_file():
-        found = read(beside(model), models.load(str(model)).generator)
-        card = replace(found.card, fingerprint=fingerprint(generator), attributes=(), leakage=(), faces=0)
-        write(beside(tuned), replace(found, card=card))
+    card = replace(found.card, fingerprint=fingerprint(generator), attributes=(), leakage=(), faces=0)
+    return replace(found, card=card)
 
 
 def read(path: Path, generator: Generator) -> DirectionFile:

@@ -69,9 +69,8 @@ class Directions:
     @cached_property
     def covariance(self) -> Vectors:
         """Of w [w_dim, w_dim], over the seeds 0, 1, ..., in float64."""
-        of_seeds = self._sampler.stream_w(range(self._samples))
-        rows = [w[:, 0].cpu().double().numpy() for _, w in of_seeds]
-        covariance: Vectors = np.cov(np.concatenate(rows), rowvar=False)
+        rows = own_w(self._sampler, self._samples).double().numpy()
+        covariance: Vectors = np.cov(rows, rowvar=False)
         return covariance
 
     def named(self, name: str, layers: Sequence[int] | None = None) -> Direction:
@@ -122,6 +121,11 @@ class Directions:
         variance = float(vector @ self.covariance @ vector)
         source = "w" if name.startswith("pca") else "styles"
         return Direction(name, vector, math.sqrt(max(variance, 0.0)), tuple(layers), source)
+
+
+def own_w(sampler: Sampler, samples: int) -> Tensor:
+    """w [samples, w_dim] of the seeds 0, 1, ..., on the CPU."""
+    return torch.cat([w[:, 0].cpu() for _, w in sampler.stream_w(range(samples))])
 
 
 def principal(matrix: Vectors) -> Vectors:

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from facegan.config import UsageError, choose
 from facegan.images import Pixels, to_float
+from facegan.latents.directions import SAMPLES, own_w
 from facegan.models import Model
 from facegan.networks.base import exact_convolutions
 from facegan.perception.attributes import SIZE, Attributes
@@ -38,7 +39,6 @@ SPACES = ("w", "w+")
 STEPS, MAX_STEPS = 300, 100_000
 TUNING_STEPS = 200
 STARTS = 500  # seeds 0, 1, ... whose faces the search may begin at
-SAMPLES = 10_000  # seeds 0, 1, ... whose w say where w lives
 RATE, RAMP_UP, RAMP_DOWN = 0.1, 0.05, 0.25  # of Adam; shares of the steps in which it rises and falls
 PRIOR = 0.01
 TUNING_RATE = 3e-4  # of pivotal tuning, Roich et al. 2021, arXiv 2106.05744, app. B
@@ -143,8 +143,9 @@ class _Own:
     """Where the model's own w live: their mean, A, and the first ones, of the faces to begin at."""
 
     def __init__(self, sampler: Sampler) -> None:
-        rows = torch.cat([w[:, 0] for _, w in sampler.stream_w(range(SAMPLES))]).clone()
-        values, vectors = torch.linalg.eigh(torch.cov(rows.cpu().double().T))
+        rows = own_w(sampler, SAMPLES)
+        values, vectors = torch.linalg.eigh(torch.cov(rows.double().T))
+        rows = rows.to(sampler.generator.w_avg.device)
         deviations = values.clamp_min(1e-12).sqrt()
         self._root: Tensor = (vectors * deviations).to(rows)
         self._back: Tensor = (vectors / deviations).to(rows)
