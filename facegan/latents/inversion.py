@@ -98,9 +98,8 @@ def tune(
     eye = _Eye(sampler)
     generator = copy.deepcopy(sampler.generator).requires_grad_(True)
     optimizer = torch.optim.Adam(generator.parameters(), lr=TUNING_RATE)
-    parts = [range(first, min(first + sampler.batch, len(w))) for first in range(0, len(w), sampler.batch)]
-    chosen = [w[part.start : part.stop].to(generator.w_avg.device) for part in parts]
-    wanted = [eye.views(eye.of_pixels(targets[part.start : part.stop])) for part in parts]
+    chosen = torch.split(w.to(generator.w_avg.device), sampler.batch)
+    wanted = [eye.views(images) for images in torch.split(eye.of_pixels(targets), sampler.batch)]
     with exact_convolutions():
         for step in range(steps):
             optimizer.zero_grad()

@@ -227,12 +227,13 @@ def build(desk: Desk, common: Common) -> None:
         shown = show(of_seeds(desk.open(model), text), psi, None if face.model == model else 0)
         return {seeds: text, good: text} | shown
 
-    shows = [crowd, chosen, faces, picture, common.face]
+    pictured = [faces, picture, common.face]
+    shows = [crowd, chosen, *pictured]
     seeds.submit(told(show_seeds), [common.model, seeds, psi], [good, *shows], **QUIET)
     new.click(told(show_fresh), [common.model, psi], [seeds, good, *shows], **QUIET)
     alike.click(told(show_alike), [common.face, radius], [psi, *shows], **QUIET)
-    follow(psi, told(vary), [crowd, chosen, psi], shows[2:], AT_ONCE)
-    faces.pick(picked(choose), [crowd, psi], shows[1:], **EACH)
+    follow(psi, told(vary), [crowd, chosen, psi], pictured, AT_ONCE)
+    faces.pick(picked(choose), [crowd, psi], [chosen, *pictured], **EACH)
     common.opening.change(told(open_face), [common.opening], [chosen, picture], **QUIET)
     now_by = [common.model, crowd, common.face, seeds, good, psi]
     common.model.change(told(switch), now_by, [seeds, good, *shows], **QUIET)
