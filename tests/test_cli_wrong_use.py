@@ -92,7 +92,12 @@ from facegan.synthesis import Sampler
         (["animate", "--scale", "32", "--walks", "1x5", "--seeds", "0-9"], "at most 8192 pixels wide"),
         (["animate", "--styles", "fine"], "--styles has no effect without --mix"),
         (["animate", "--model", "dcgan-64", "--mix", "3"], "a StyleGAN or StyleGAN2"),
-        (["animate", "--latents", "a.npz", "--seeds", "0-3"], "--latents and --seeds: a film passes one"),
+        (["animate", "--latents", "a.npz", "--seeds", "0-3"], "--latents and --seeds: faces start from one"),
+        (
+            ["edit", "--direction", "a", "--latents", "a.npz", "--seeds", "0"],
+            "--latents and --seeds: faces start from one",
+        ),
+        (["generate", "--latents", "a.npz", "--like", "3"], "--latents and --like: faces start from one"),
         (["animate", "--latents", "a.npz"], "No such file"),
         (["generate", "--latents", "a"], "latents format of 'a': its name has no ending; one of .npz, .json"),
         (["animate", "--out", "a"], "film format of 'a': its name has no ending; one of .mp4, .webp, .gif"),

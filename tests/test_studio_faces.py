@@ -20,11 +20,11 @@ from small_studio import face_of
 
 from facegan.config import UsageError
 from facegan.images import Provenance, read_provenance
+from facegan.serve.studio.common import kept_html
 from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.edit import edited
 from facegan.serve.studio.faces import from_png
 from facegan.serve.studio.gallery import Gallery, default_folder
-from facegan.serve.studio.parts import kept_html
 
 
 @pytest.fixture

@@ -30,12 +30,13 @@ from facegan.mixing import mixtures
 from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.serve.studio.about import card_text, without_pictures
 from facegan.serve.studio.animate import changed, started, write_film
+from facegan.serve.studio.common import MAX_KEYS, with_key, with_styles
 from facegan.serve.studio.create import fresh_seeds, near, of_seeds, seeds_or, spread_of
 from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.edit import current, edited, mark, nearest_to, slider_names, title, unedited
 from facegan.serve.studio.faces import from_png
-from facegan.serve.studio.mix import mix, mixture_html, sources, why_not, with_styles
-from facegan.serve.studio.parts import MAX_KEYS, Tile, large, tiles, with_key, within
+from facegan.serve.studio.mix import mix, mixture_html, sources
+from facegan.serve.studio.parts import Tile, large, tiles, within
 from facegan.synthesis import SEEDS, Sampler
 
 
@@ -166,11 +167,12 @@ def test_the_sheet_to_download_says_what_it_is(stylegan: Opened, tmp_path: Path)
     assert min(decode(found.figure).size) > 128  # enlarged
 
 
-def test_a_model_of_one_layer_says_why_it_has_no_styles(desk: Desk, stylegan: Opened, dcgan: Opened) -> None:
-    assert "single layer" in why_not(dcgan)
-    assert why_not(stylegan) == ""
+def test_the_model_to_switch_to_is_the_first_with_styles(desk: Desk, stylegan: Opened, dcgan: Opened) -> None:
     assert with_styles(desk) == stylegan.name
     assert with_styles(Desk([dcgan.name], gallery=desk.gallery)) is None
+
+
+def test_a_side_of_a_mixture_has_an_end(stylegan: Opened) -> None:
     with pytest.raises(UsageError, match="9 faces; at most 8 a side"):
         sources(stylegan, "0-8", 0.7)
 

@@ -72,8 +72,6 @@ def animate(
     from facegan.layers import parse_layers
     from facegan.synthesis import Sampler
 
-    if latents is not None and seeds is not None:
-        raise UsageError("--latents and --seeds: a film passes one or the other")
     if styles is not None and mix is None:
         raise UsageError("--styles has no effect without --mix SEED")
     rows, columns = parse_walks(walks)

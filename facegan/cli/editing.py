@@ -79,8 +79,6 @@ def edit(
                 f"{option} has no effect without a direction that is swept: one without =STRENGTH"
             )
     sweep = "-3..3" if strength is None else strength
-    if latents is not None and seeds is not None:
-        raise UsageError("--latents and --seeds: faces start from one or the other")
     start, chosen, text, truncation = given_start(seeds, "0-3", latents, psi)
     range_of = strengths(sweep, steps)
     save_format(out)

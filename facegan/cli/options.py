@@ -32,6 +32,9 @@ def given_start(
     """What pictures start from: seeds, or a file of latents; its numbers, these as text, and psi.
 
     psi is DEFAULT_PSI unless given, but for w of a file, which is truncated already.
+
+    Raises:
+        UsageError: both are given, or either is not usable.
     """
     from facegan.latents.files import read_latents
     from facegan.synthesis import SEEDS, parse_seeds
@@ -39,6 +42,8 @@ def given_start(
     if latents is None:
         text = default if seeds is None else seeds
         return SEEDS, parse_seeds(text), text, DEFAULT_PSI if psi is None else psi
+    if seeds is not None:
+        raise UsageError("--latents and --seeds: faces start from one or the other")
     stored = read_latents(latents)
     usual = DEFAULT_PSI if stored.w_rows is None else 1.0
     return stored, range(len(stored)), f"0-{len(stored) - 1}", usual if psi is None else psi

@@ -78,9 +78,8 @@ def generate(
     from facegan.output import each_once, write_grid, write_pictures
     from facegan.synthesis import Sampler
 
-    if latents is not None and (seeds is not None or like is not None):
-        other = "--like" if seeds is None else "--seeds"
-        raise UsageError(f"--latents and {other}: pictures start from one or the other")
+    if latents is not None and like is not None:
+        raise UsageError("--latents and --like: faces start from one or the other")
     if radius is not None and like is None:
         raise UsageError("--radius has no effect without --like SEED")
     start, chosen, text, truncation = given_start(seeds, "0-15", latents, psi)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from facegan.card import Card, Evaluation, as_words
 from facegan.models import ZOO, describe
+from facegan.serve.studio.common import Common
 from facegan.serve.studio.desk import Desk, Opened
-from facegan.serve.studio.parts import QUIET, Common, told
+from facegan.serve.studio.parts import QUIET, told
 
 MISUSE = """
 ### Nobody in these pictures exists

@@ -14,21 +14,11 @@ from facegan.animation import Film, Motion, frames_per_key, write_walks
 from facegan.config import UsageError
 from facegan.known import DEFAULT_PSI
 from facegan.latents.files import Latents
+from facegan.serve.studio.common import Common, with_key
 from facegan.serve.studio.create import fresh_seeds, of_seeds
 from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import Face
-from facegan.serve.studio.parts import (
-    EACH,
-    JS,
-    QUIET,
-    Common,
-    Shown,
-    face_tiles,
-    picked,
-    tiles,
-    told,
-    with_key,
-)
+from facegan.serve.studio.parts import EACH, JS, QUIET, Shown, face_tiles, picked, tiles, told
 from facegan.synthesis import SEEDS, Start
 
 FPS = {".mp4": 30, ".webp": 25, ".gif": 25}

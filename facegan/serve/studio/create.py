@@ -18,6 +18,7 @@ from torch import Tensor
 from facegan.config import UsageError
 from facegan.known import DEFAULT_PSI
 from facegan.latents.near import DEFAULT_RADIUS, Near
+from facegan.serve.studio.common import Common
 from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import MAX_TEXT, Face
 from facegan.serve.studio.parts import (
@@ -27,7 +28,6 @@ from facegan.serve.studio.parts import (
     LARGE_JS,
     MAX_VARIETY,
     QUIET,
-    Common,
     Shown,
     face_tiles,
     follow,

@@ -19,22 +19,11 @@ from facegan.images import decode, fit
 from facegan.known import DEFAULT_PSI
 from facegan.latents.directions import KINDS, moved
 from facegan.latents.inversion import Advance, invert
+from facegan.serve.studio.common import Common, Instead
 from facegan.serve.studio.create import FIRST_SEEDS, of_seeds
 from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import Face
-from facegan.serve.studio.mix import with_styles
-from facegan.serve.studio.parts import (
-    AT_ONCE,
-    LARGE_JS,
-    QUIET,
-    Common,
-    Shown,
-    follow,
-    large,
-    shown,
-    told,
-    within,
-)
+from facegan.serve.studio.parts import AT_ONCE, LARGE_JS, QUIET, Shown, follow, large, shown, told, within
 
 MAX_NAMED, COMPONENTS, MAX_STRENGTH = 16, 6, 4.0
 KIND_TITLES = {
@@ -144,8 +133,7 @@ def build(desk: Desk, common: Common) -> None:
     import gradio as gr
 
     base = gr.State(None)
-    note = gr.Markdown("", visible=False, elem_classes="note")
-    instead = gr.Button("Switch to a StyleGAN2", visible=False)
+    instead = Instead(desk, common.model)
     sliders: list[Any] = []
 
     def slider() -> None:
@@ -182,16 +170,12 @@ def build(desk: Desk, common: Common) -> None:
         try:
             names = slider_names(opened)
         except UsageError as error:
-            other = with_styles(desk)
-            offer = gr.update(visible=other is not None, value=f"Switch to {other}")
-            said = gr.update(value=f"**{opened.title}**: {error}.", visible=True)
-            return {all_of_it: gr.update(visible=False), note: said, instead: offer}
+            return instead.shown(all_of_it, opened.title, str(error))
         if face.model != model:
             face = of_seeds(opened, FIRST_SEEDS).faces(DEFAULT_PSI)[0]
         kept, face = face, current(opened, face)
         own, at = unedited(opened, face), dict(face.edits)
-        told_so = gr.update(value=CHANGED, visible=face is not kept)
-        whole = {all_of_it: gr.update(visible=True), note: told_so, instead: gr.update(visible=False)}
+        whole = instead.hidden(all_of_it, "" if face is kept else CHANGED)
         moves = {
             each: gr.update(label=title(name), value=at.get(name, 0), visible=bool(name))
             for each, name in zip(sliders, names, strict=True)
@@ -227,7 +211,7 @@ def build(desk: Desk, common: Common) -> None:
         face = nearest_to(desk.open(model), Path(path).read_bytes(), advance)
         return {common.opening: face, common.face: face}
 
-    shows = [all_of_it, note, instead, base, common.face, before, after, *sliders]
+    shows = [all_of_it, instead.note, instead.button, base, common.face, before, after, *sliders]
     for each in sliders:
         follow(each, told(move), [base, *sliders], [after, common.face], AT_ONCE)
     reset.click(told(put_back), [base], [after, common.face, *sliders], **QUIET)
@@ -238,4 +222,3 @@ def build(desk: Desk, common: Common) -> None:
         told(begin), [given, common.model], [common.opening, common.face], show_progress_on=after,
         api_visibility="private",
     )  # fmt: skip
-    instead.click(lambda: with_styles(desk), None, [common.model], **QUIET)

@@ -9,13 +9,13 @@ from typing import Any
 
 from PIL import ImageFont
 
-from facegan import models
 from facegan.animation import enlarged
 from facegan.config import UsageError
 from facegan.images import Pixels, Provenance, encode
 from facegan.known import DEFAULT_PSI
 from facegan.layers import parse_layers, require_several_layers
 from facegan.mixing import Figure, Layout, mixed
+from facegan.serve.studio.common import Common, Instead
 from facegan.serve.studio.create import fresh_seeds, of_seeds, seeds_or
 from facegan.serve.studio.desk import Desk, Opened
 from facegan.serve.studio.faces import Face
@@ -25,7 +25,6 @@ from facegan.serve.studio.parts import (
     LARGE_JS,
     MAX_VARIETY,
     QUIET,
-    Common,
     Shown,
     Tile,
     data_uri,
@@ -155,24 +154,6 @@ def mixture_html(found: Mixture, chosen: int) -> str:
     )
 
 
-def with_styles(desk: Desk) -> str | None:
-    """The first model of the studio that has several layers, by its header alone."""
-    for name in desk.names:
-        config, _ = models.read_header(models.find(name))
-        if config.architecture != "dcgan":
-            return name
-    return None
-
-
-def why_not(opened: Opened) -> str:
-    """Why a model has no styles, or nothing where it has."""
-    try:
-        require_several_layers(opened.num_ws)
-    except UsageError as error:
-        return f"**{opened.title}**: {error}."
-    return ""
-
-
 # ---- the tab
 
 
@@ -182,8 +163,7 @@ def build(desk: Desk, common: Common) -> None:
 
     found = gr.State(None)
     own_rows = gr.State(())  # kept faces down the side, instead of seeds
-    note = gr.Markdown("", visible=False, elem_classes="note")
-    instead = gr.Button("Switch to a StyleGAN2", visible=False)
+    instead = Instead(desk, common.model)
     with gr.Column() as all_of_it:
         gr.Markdown(
             "Each picture has the face of its **row**, and some styles of its **column**. Choose one to see "
@@ -218,16 +198,13 @@ def build(desk: Desk, common: Common) -> None:
     ) -> Shown:
         """The mixtures, the first of them large; of a model that has no styles, why not."""
         opened, psi = desk.open(model), within(psi, 0, MAX_VARIETY)
-        if why := why_not(opened):
-            other = with_styles(desk)
-            offer = gr.update(visible=other is not None, value=f"Switch to {other}")
-            said = gr.update(value=why, visible=True)
-            return {all_of_it: gr.update(visible=False), note: said, instead: offer}
+        try:
+            require_several_layers(opened.num_ws)
+        except UsageError as error:
+            return instead.shown(all_of_it, opened.title, str(error))
         side = own if own and own[0].model == model else sources(opened, rows, psi)
         mixture = mix(opened, side, sources(opened, columns, psi), STYLES.get(styles, layers))
-        hidden = gr.update(visible=False)
-        whole = {all_of_it: gr.update(visible=True), note: hidden, instead: hidden, found: mixture}
-        return whole | shown_at(mixture, mixture.first_cell())
+        return {found: mixture} | instead.hidden(all_of_it) | shown_at(mixture, mixture.first_cell())
 
     def shown_at(mixture: Mixture, number: int) -> Shown:
         """The sheet with one face chosen, and that one large."""
@@ -264,7 +241,7 @@ def build(desk: Desk, common: Common) -> None:
         return gr.update(visible=styles == OWN)
 
     asked = [common.model, own_rows, rows, columns, styles, layers, psi]
-    shows = [all_of_it, note, instead, found, sheet, picture, common.face]
+    shows = [all_of_it, instead.note, instead.button, found, sheet, picture, common.face]
     for event in (rows.submit, columns.submit):
         event(told(show_seeds), asked, [own_rows, *shows], **QUIET)
     again.click(told(show_others), asked, [rows, columns, own_rows, *shows], **QUIET)
@@ -276,5 +253,4 @@ def build(desk: Desk, common: Common) -> None:
     common.shown("mix").select(told(show), asked, shows, **QUIET)
     common.opening.change(told(add_row), [common.opening, common.tab, *asked], [own_rows, *shows], **QUIET)
     sheet.pick(picked(choose), [found], [sheet, picture, common.face], **EACH)
-    instead.click(lambda: with_styles(desk), None, [common.model], **QUIET)
     edit.click(told(common.to_edit), [common.face], [common.opening, common.tabs, common.tab], **QUIET)

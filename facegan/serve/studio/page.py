@@ -17,9 +17,10 @@ from typing import Any
 
 from facegan.config import UsageError, how_to_install
 from facegan.serve.studio import about, animate, create, edit, mix, train
+from facegan.serve.studio.common import Common, kept_html
 from facegan.serve.studio.desk import Desk
 from facegan.serve.studio.faces import MAX_PNG_BYTES, Face
-from facegan.serve.studio.parts import JS, QUIET, Common, Shown, kept_html, picked, told
+from facegan.serve.studio.parts import JS, QUIET, Shown, picked, told
 
 TABS = {
     "create": ("Create", create.build),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from facegan.config import UsageError
+from facegan.serve.studio.common import Common
 from facegan.serve.studio.desk import Desk
-from facegan.serve.studio.parts import AT_ONCE, QUIET, Common, Shown, data_uri, follow, told, within
+from facegan.serve.studio.parts import AT_ONCE, QUIET, Shown, data_uri, follow, told, within
 from facegan.training.curves import Chart, Series, chart_html
 from facegan.training.plot import NOT_TERMS
 from facegan.training.record import Record, distance_names, read_record
