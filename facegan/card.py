@@ -38,6 +38,7 @@ class Evaluation:
     version: str  # of facegan
     values: tuple[Value, ...]
     width: int | None = None  # where it is not the height
+    noise: str = "const"  # of the model's noise inputs; of one that has none, none
 
 
 @dataclass(frozen=True)

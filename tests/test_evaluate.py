@@ -14,6 +14,7 @@ import torch
 from command_line import one_line
 from PIL import Image
 from slow_metrics import slow_kernel_distance, slow_neighbours
+from small_stylegan2 import small_sampler
 from torch import Tensor
 
 from facegan import cli, models, tensor_file
@@ -25,6 +26,7 @@ from facegan.metrics.evaluate import evaluate, measure
 from facegan.metrics.feature_set import real_features
 from facegan.metrics.report import add_to_card, as_text, card_file
 from facegan.metrics.subjects import Subject, model_subject, pictures_subject
+from facegan.networks.base import NOISE_MODES
 from facegan.synthesis import Sampler
 
 NUM_REALS = 160
@@ -221,6 +223,30 @@ def test_wrong_requests_are_refused(
         measured(pictures_subject(data), data, tmp_path, **options)
 
 
+def test_each_picture_has_noise_of_its_own() -> None:
+    """As with the official numbers; constant noise is the same pattern in all pictures."""
+    sampler = small_sampler()
+    first = model_subject(sampler)
+    made = {noise: torch.cat(list(model_subject(sampler, noise=noise).pictures(3))) for noise in NOISE_MODES}
+    assert first.noise == "random"
+    assert model_subject(sampler, noise="none").noise == "none"
+    assert torch.equal(torch.cat(list(first.pictures(3))), made["random"])
+    for noise in NOISE_MODES:
+        expected = torch.from_numpy(sampler.sample(range(3), noise=noise)).permute(0, 3, 1, 2)
+        assert torch.equal(made[noise], expected)
+    assert not torch.equal(made["random"], made["const"])
+    with pytest.raises(UsageError, match="noise"):
+        model_subject(sampler, noise="drift")
+
+
+def test_a_model_without_noise_inputs_is_measured_without(tiny_model: models.Model) -> None:
+    subject = model_subject(Sampler(tiny_model, device="cpu"))
+    assert subject.noise == "none"
+    assert sum(len(batch) for batch in subject.pictures(2)) == 2  # and nothing is warned of
+    with pytest.warns(UserWarning, match="no noise inputs"):
+        list(model_subject(Sampler(tiny_model, device="cpu"), noise="random").pictures(2))
+
+
 def test_seeds_end_where_numpy_s_do(tiny_model: models.Model) -> None:
     sampler = Sampler(tiny_model, device="cpu")
     with pytest.raises(UsageError, match="seeds end at 4294967295"):
@@ -241,7 +267,7 @@ def test_the_text_shows_numbers_intervals_and_protocol() -> None:
     lines = as_text(RESULT).splitlines()
     assert lines[0].split() == ["FD-x", "12.35", "(12.00", "to", "13.00)"]
     assert lines[1].split() == ["recall-x", "0.2500"]
-    assert "seeds 3-102, psi 0.7, fp32" in lines[2]
+    assert "seeds 3-102, psi 0.7, noise const, fp32" in lines[2]
     assert "200 pictures at 8 px, crop center, key k" in lines[3]
 
 

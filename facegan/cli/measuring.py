@@ -28,6 +28,9 @@ def evaluate(
     psi: Annotated[
         float | None, typer.Option(parser=number, metavar="X", help="Truncation; default: 1, none.")
     ] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="random, const or none; default: random, each picture its own.")
+    ] = None,
     seed: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="The first seed.")] = 0,
     features: Annotated[
         str, typer.Option(help="efficientnet, fid, clean-fid, dinov2, random or pixels.")
@@ -61,7 +64,14 @@ def evaluate(
     name = model or DEFAULT_MODEL
     if (pictures is None) != (resolution is None):
         raise UsageError("--pictures and --resolution go together: two sets are compared at one size")
-    of_a_model = {"model": model, "psi": psi, "batch": batch, "precision": precision, "write": write or None}
+    of_a_model = {
+        "model": model,
+        "psi": psi,
+        "noise": noise,
+        "batch": batch,
+        "precision": precision,
+        "write": write or None,
+    }
     if pictures is not None and (idle := [word for word, value in of_a_model.items() if value is not None]):
         raise UsageError(f"--{idle[0]} has no effect with --pictures: it is for models")
     chosen = metrics.split(",")
@@ -84,7 +94,7 @@ def evaluate(
                 precision=precision or "auto",
                 batch=DEFAULT_BATCH if batch is None else batch,
             )
-            subject = model_subject(sampler, psi=1.0 if psi is None else psi, seed=seed)
+            subject = model_subject(sampler, psi=1.0 if psi is None else psi, seed=seed, noise=noise)
         result = measure(
             subject,
             data,

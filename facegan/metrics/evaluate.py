@@ -65,6 +65,7 @@ def evaluate(
         seed=subject.seed,
         psi=subject.psi,
         precision=subject.precision,
+        noise=subject.noise,
         data=data.name,
         data_key=data.key,
         reals=len(data.names),

@@ -22,7 +22,7 @@ def as_text(result: Evaluation) -> str:
         last = result.seed + result.samples - 1
         made = (
             f"{result.images_seen:,} images seen: {result.samples:,} samples, seeds {result.seed}-{last}, "
-            f"psi {result.psi:g}, {result.precision}"
+            f"psi {result.psi:g}, noise {result.noise}, {result.precision}"
         )
     return "\n".join(
         [

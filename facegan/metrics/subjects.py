@@ -16,6 +16,7 @@ from facegan.config import UsageError, choose
 from facegan.data import DataConfig, Dataset, open_dataset
 from facegan.data.source import on_one_line
 from facegan.images import CROPS, Crop
+from facegan.networks.base import NOISE_MODES
 from facegan.run import FEWER, MIN_SAMPLES, USUAL_SAMPLES
 from facegan.synthesis import MAX_SEED, Sampler, check_psi, check_seed
 
@@ -35,24 +36,28 @@ class Subject:
     psi: float = 1.0
     seed: int = 0
     precision: str = "fp32"
+    noise: str = "none"  # of a model with noise inputs
 
 
-def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0) -> Subject:
+def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0, noise: str | None = None) -> Subject:
     """The pictures of seeds seed, seed + 1, ... of a model, as the bytes that `facegan generate` writes.
 
+    noise: one of NOISE_MODES; by default each picture has its own, as those behind the papers' numbers.
+
     Raises:
-        UsageError: a seed or psi out of range; from `pictures`: seeds that go beyond the last.
+        UsageError: a seed, psi or noise out of range; from `pictures`: seeds that go beyond the last.
     """
     check_seed(seed)
     check_psi(psi)
+    generator, model = sampler.generator, sampler.model
+    mode = choose("noise", noise or ("random" if generator.has_noise else "const"), NOISE_MODES)
 
     def pictures(count: int) -> Iterator[Tensor]:
         if seed + count - 1 > MAX_SEED:
             raise UsageError(f"{count:,} samples from seed {seed} on: seeds end at {MAX_SEED}")
-        made = sampler.stream(range(seed, seed + count), psi)
+        made = sampler.stream(range(seed, seed + count), psi, mode)
         return (torch.from_numpy(picture).permute(2, 0, 1)[None] for _, picture in made)
 
-    generator, model = sampler.generator, sampler.model
     channels, *size = generator.image_shape
     return Subject(
         name=model.name,
@@ -63,6 +68,7 @@ def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0) -> Subje
         psi=psi,
         seed=seed,
         precision={torch.float32: "fp32", torch.bfloat16: "bf16"}[generator.compute_dtype],
+        noise=mode if generator.has_noise else "none",
     )
 
 
