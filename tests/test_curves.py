@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import unescape
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_the_pointer_s_data_are_the_curve_s() -> None:
         r'data-chart="([^"]*)"', chart_html(Chart("t", (Series('a"<', ((1.0, 0.123456),)),), end=9.0))
     )
     assert reader is not None
-    data = json.loads(reader[1].replace("&quot;", '"').replace("&lt;", "<"))
+    data = json.loads(unescape(reader[1]))
     assert data == {"end": 9, "series": [{"name": 'a"<', "x": [1], "y": [0.1235]}]}
 
 

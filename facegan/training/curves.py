@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from facegan.training.templates import template
 
 MOST_POINTS = 240  # of a curve; more are averaged
 DOTS = 60  # up to so many points are marked
@@ -63,11 +64,43 @@ class Chart:
     may_be_log: bool = False
 
 
+@dataclass(frozen=True)
+class Stroke:
+    """An SVG path; kind: its classes."""
+
+    kind: str
+    d: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart as chart.html shows it: where things are, in percent of the area, and what is said there."""
+
+    title: str
+    spoken: str  # in words, for those who do not see it
+    data: str  # for report.js
+    is_log: bool
+    legend: tuple[tuple[int, str, str], ...]  # colour, name, last value
+    rows: tuple[tuple[str, str], ...]  # ticks, from below
+    columns: tuple[tuple[str, str], ...]  # ticks, from the left
+    names: tuple[tuple[str, str, str], ...]  # of bands: from the left, width, name
+    strokes: tuple[Stroke, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
 def chart_html(chart: Chart) -> str:
     """The chart as a <figure>; nothing where it has no points."""
+    drawing = drawn(chart)
+    return "" if drawing is None else template("chart.html").render(chart=drawing)
+
+
+def drawn(chart: Chart) -> Drawing | None:
+    """The chart with all places worked out; None where it has no points."""
     curves = [thinned(series) for series in chart.series if series.points]
     if not curves:
-        return ""
+        return None
     values = [value for curve in curves for _, value in curve.points]
     values += [
         bound for curve in curves if len(curve.points) <= DOTS for pair in curve.ranges for bound in pair
@@ -81,34 +114,35 @@ def chart_html(chart: Chart) -> str:
         part = math.log(y / low) / math.log(high / low) if is_log else (y - low) / (high - low)
         return x / end, part
 
-    drawn = "".join(_band(band, end) for band in chart.bands if band.shaded)
-    drawn += "".join(_line(0, WIDTH, place(0, tick)[1], "grid") for tick in ticks)
-    drawn += "".join(_upright(mark.images_seen / end, "mark", mark.text) for mark in chart.marks)
-    drawn += "".join(_curve(curve, number % COLOURS, place) for number, curve in enumerate(curves))
-    legend = "".join(
-        f'<li class="c{number % COLOURS}">{escape(curve.name)} <b>{short(curve.points[-1][1])}</b></li>'
-        for number, curve in enumerate(curves)
-    )
-    rows = "".join(
-        f'<span style="bottom:{100 * place(0, tick)[1]:.2f}%">{short(tick)}</span>' for tick in ticks
-    )
-    columns = "".join(f'<span style="left:{100 * x / end:.2f}%">{count(x)}</span>' for x in image_ticks(end))
     named = [band for band in chart.bands if band.name]
     ends = [*(band.start for band in named[1:]), end][: len(named)]
-    names = "".join(
-        f'<span style="left:{100 * band.start / end:.2f}%;width:{100 * (stop - band.start) / end:.2f}%">'
-        f"{escape(band.name)}</span>"
-        for band, stop in zip(named, ends, strict=True)
-    )
-    return (
-        f'<figure class="chart" data-chart="{escape(_data(curves, end))}">'
-        f"<figcaption><h3>{escape(chart.title)}{' <small>log scale</small>' if is_log else ''}</h3>"
-        f'<ul class="legend">{legend}</ul></figcaption>'
-        f'<div class="plot"><div class="rows">{rows}</div><div class="area">'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(_spoken(chart, curves))}">{drawn}</svg>'
-        f'<div class="names">{names}</div><div class="pointer" hidden></div></div>'
-        f'<div class="columns">{columns}</div></div></figure>'
+    return Drawing(
+        title=chart.title,
+        spoken=_spoken(chart, curves),
+        data=_data(curves, end),
+        is_log=is_log,
+        legend=tuple(
+            (number % COLOURS, curve.name, short(curve.points[-1][1])) for number, curve in enumerate(curves)
+        ),
+        rows=tuple((_percent(place(0, tick)[1]), short(tick)) for tick in ticks),
+        columns=tuple((_percent(x / end), count(x)) for x in image_ticks(end)),
+        names=tuple(
+            (_percent(band.start / end), _percent((stop - band.start) / end), band.name)
+            for band, stop in zip(named, ends, strict=True)
+        ),
+        strokes=(
+            *(_band(band, end) for band in chart.bands if band.shaded),
+            *(Stroke("grid", f"M0.0 {HEIGHT * (1 - place(0, tick)[1]):.1f}H{WIDTH:.1f}") for tick in ticks),
+            *(
+                Stroke("mark", f"M{WIDTH * mark.images_seen / end:.1f} 0V{HEIGHT}", mark.text)
+                for mark in chart.marks
+            ),
+            *(
+                stroke
+                for number, curve in enumerate(curves)
+                for stroke in _curve(curve, number % COLOURS, place)
+            ),
+        ),
     )
 
 
@@ -174,36 +208,30 @@ def count(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _band(band: Band, end: float) -> str:
-    left, width = WIDTH * band.start / end, WIDTH * (band.end - band.start) / end
-    return f'<rect class="band" x="{left:.1f}" y="0" width="{width:.1f}" height="{HEIGHT}"/>'
+def _percent(part: float) -> str:
+    return f"{100 * part:.2f}%"
 
 
-def _line(left: float, right: float, part: float, kind: str) -> str:
-    y = HEIGHT * (1 - part)
-    return f'<path class="{kind}" d="M{left:.1f} {y:.1f}H{right:.1f}"/>'
+def _band(band: Band, end: float) -> Stroke:
+    left, right = WIDTH * band.start / end, WIDTH * band.end / end
+    return Stroke("band", f"M{left:.1f} 0H{right:.1f}V{HEIGHT}H{left:.1f}Z")
 
 
-def _upright(part: float, kind: str, text: str) -> str:
-    return f'<path class="{kind}" d="M{WIDTH * part:.1f} 0V{HEIGHT}"><title>{escape(text)}</title></path>'
-
-
-def _curve(curve: Series, colour: int, place: Callable[[float, float], tuple[float, float]]) -> str:
+def _curve(
+    curve: Series, colour: int, place: Callable[[float, float], tuple[float, float]]
+) -> Iterator[Stroke]:
     def at(x: float, y: float) -> str:
         across, up = place(x, y)
         return f"{WIDTH * across:.1f} {HEIGHT * (1 - up):.1f}"
 
-    drawn = ""
     if curve.ranges:
         xs = [x for x, _ in curve.points]
         upper = [at(x, high) for x, (_, high) in zip(xs, curve.ranges, strict=True)]
         lower = [at(x, low) for x, (low, _) in zip(xs, curve.ranges, strict=True)]
-        drawn += f'<path class="range c{colour}" d="M{"L".join([*upper, *reversed(lower)])}Z"/>'
-    drawn += f'<path class="curve c{colour}" d="M{"L".join(at(x, y) for x, y in curve.points)}"/>'
-    if len(curve.points) <= DOTS:
-        dots = "".join(f"M{at(x, y)}h0" for x, y in curve.points)  # a line of no length: a dot of its width
-        drawn += f'<path class="dots c{colour}" d="{dots}"/>'
-    return drawn
+        yield Stroke(f"range c{colour}", f"M{'L'.join([*upper, *reversed(lower)])}Z")
+    yield Stroke(f"curve c{colour}", f"M{'L'.join(at(x, y) for x, y in curve.points)}")
+    if len(curve.points) <= DOTS:  # a line of no length is a dot of its width
+        yield Stroke(f"dots c{colour}", "".join(f"M{at(x, y)}h0" for x, y in curve.points))
 
 
 def _data(curves: Sequence[Series], end: float) -> str:
