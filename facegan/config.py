@@ -122,40 +122,62 @@ def union_from_json(union: object, data: object, where: str) -> Any:
 def override(config: T, assignments: Sequence[str]) -> T:
     """The config with each "a.b=c" applied; values are read as JSON, else as a bare string.
 
-    A list may be written without its brackets: "model.base=5,4". Setting the tag of a union
-    ("loss.name=hinge") starts that group anew, with the defaults of its new kind.
+    A list may be written without its brackets: "model.base=5,4". The tag of a union ("loss.name=hinge")
+    starts that group anew, with the defaults of its new kind. Such tags, and whole groups ("growth={}"), are
+    applied before the other values, so that none of those is lost.
 
     Raises:
         UsageError: an assignment without "=", an unknown name, or a value of the wrong type.
     """
-    data = to_json(config)
     for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals:
+        if "=" not in assignment:
             raise UsageError(f"--set {assignment!r}: expected NAME=VALUE, such as optimizer.lr=0.001")
-        *parents, last = name.strip().split(".")
-        node, group = data, config
+    data = to_json(config)
+    for name, text in sorted(map(_name_and_text, assignments), key=lambda a: not _sets_group(config, a[0])):
+        *parents, last = name.split(".")
+        node = data
         for depth, part in enumerate(parents):
             if not isinstance(node.get(part), dict):
                 where = ".".join(parents[: depth + 1])
                 if part in node and node[part] is None:
-                    raise UsageError(
-                        f"--set {name.strip()}: {where} is null here; --set {where}={{...}} makes it"
-                    )
+                    raise UsageError(f"--set {name}: {where} is null here; --set {where}={{...}} makes it")
                 groups = [key for key, value in node.items() if isinstance(value, dict)]
                 allowed = f"; one of {', '.join(groups)}" if groups else ""
                 raise UsageError(f"--set {where}: no such group of settings{allowed}{nearest(part, groups)}")
-            node, group = node[part], getattr(group, part)
+            node = node[part]
         value = _json_or_text(text)
-        if (
-            typing.get_origin(typing.get_type_hints(type(group)).get(last)) is tuple
-            and type(value) is not list
-        ):
+        kinds = _kinds_at(config, parents)
+        hints = [typing.get_type_hints(kind).get(last) for kind in kinds]
+        if any(typing.get_origin(hint) is tuple for hint in hints) and type(value) is not list:
             value = [_json_or_text(part.strip()) for part in text.split(",") if part.strip()]
-        if parents and last in _tags(type(group)) and value != node.get(last):
+        if parents and any(last in _tags(kind) for kind in kinds) and value != node.get(last):
             node.clear()
         node[last] = text if isinstance(node.get(last), str) and not isinstance(value, str) else value
     return from_json(type(config), data)
+
+
+def _name_and_text(assignment: str) -> tuple[str, str]:
+    name, _, text = assignment.partition("=")
+    return name.strip(), text
+
+
+def _sets_group(config: object, name: str) -> bool:
+    """Whether the dotted name is that of a whole group of settings, or of its tag."""
+    *parents, last = name.split(".")
+    is_tag = bool(parents) and any(last in _tags(kind) for kind in _kinds_at(config, parents))
+    return is_tag or bool(_kinds_at(config, [*parents, last]))
+
+
+def _kinds_at(config: object, place: Sequence[str]) -> list[type]:
+    """The config classes that may stand at this place, whichever of them stands there now."""
+    kinds = [type(config)]
+    for part in place:
+        hints = [typing.get_type_hints(kind).get(part) for kind in kinds]
+        members = [member for hint in hints for member in typing.get_args(hint) or (hint,)]
+        kinds = [
+            member for member in members if isinstance(member, type) and dataclasses.is_dataclass(member)
+        ]
+    return kinds
 
 
 def _json_or_text(text: str) -> Any:

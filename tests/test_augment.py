@@ -151,6 +151,16 @@ def test_diffaugment_translates_by_up_to_an_eighth_and_fills_with_zeros() -> Non
         assert torch.equal(y[n], expected)
 
 
+@pytest.mark.parametrize(("size", "furthest"), [(4, 1), (12, 2), (20, 3)])
+def test_diffaugment_s_largest_shift_is_rounded_half_up(size: int, furthest: int) -> None:
+    """As the published code has it: int(size * 0.125 + 0.5)."""
+    x = torch.ones(1, 1, size, size)
+    y = DiffAugment(color=False, cutout=False)(x, Prescribed(1, 0.999, 0.0), number(0.0))
+    expected = torch.zeros_like(x)
+    expected[:, :, : size - furthest, furthest:] = 1
+    assert torch.equal(y, expected)
+
+
 def test_diffaugment_cuts_a_rectangle_of_half_the_sides() -> None:
     x = picture(3, 3, 8, 12)
     draws = Prescribed(3, torch.tensor(CENTERS))

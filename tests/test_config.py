@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from facegan.config import UsageError, choose, differences, from_json, nearest, override, to_json
 from facegan.data import DataConfig
+from facegan.growth import Growth
 from facegan.presets import PRESETS, preset
 from facegan.run import Adam, Run
 
@@ -219,6 +220,20 @@ def test_override_replaces_a_union_member_as_a_whole() -> None:
     assert shape == Square(side=2.0)
 
 
+def test_a_tag_given_last_throws_no_setting_of_its_new_group_away() -> None:
+    assert override(DRAWING, ["shape.side=2", "shape.kind=square"]).shape == Square(side=2.0)
+    with pytest.raises(UsageError, match=r"shape\.sied: no such setting; .*did you mean 'side'"):
+        override(DRAWING, ["shape.sied=2", "shape.kind=square"])
+
+
+def test_a_whole_group_given_last_throws_no_setting_in_it_away() -> None:
+    assert override(DRAWING, ["outline.radius=2", "outline={}"]).outline == Circle(radius=2.0)
+
+
+def test_of_two_tags_of_a_group_the_last_wins() -> None:
+    assert override(DRAWING, ["shape.kind=square", "shape.kind=circle"]).shape == Circle()
+
+
 def test_override_sets_an_optional_value_to_null() -> None:
     assert override(replace(DRAWING, limit=3), ["limit=null"]).limit is None
 
@@ -228,6 +243,12 @@ def test_override_sets_an_optional_value_to_null() -> None:
 )
 def test_a_list_needs_no_brackets(text: str, expected: tuple[float, ...]) -> None:
     assert override(DRAWING, [f"widths={text}"]).widths == expected
+
+
+def test_a_list_in_a_group_that_was_null_needs_no_brackets() -> None:
+    run = override(preset("stylegan-64").run, ["growth=null"])
+    grows = override(run, ["optimizer.lr=0.2", "growth={}", "growth.lrs=0.1,0.2"])
+    assert grows.growth == Growth(lrs=(0.1, 0.2))
 
 
 def test_labels_and_bases_are_such_lists() -> None:

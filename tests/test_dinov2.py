@@ -91,6 +91,13 @@ def test_dinov2_tells_its_sizes_by_the_tensors(made: FeatureExtractor) -> None:
     assert (made.name, made.dim) == ("dinov2-vit of width 128, depth 2", 128)
 
 
+def test_tensors_beside_the_transformer_s_are_not_looked_at(made: FeatureExtractor, tmp_path: Path) -> None:
+    beside = {name: torch.full((3,), math.nan) for name in ("dino_head.norm1.weight", "head.bias")}
+    torch.save(random_transformer() | beside, tmp_path / "vit.pth")
+    pixels = random_pixels(1, 3, 20, 20)
+    assert torch.equal(extractor("dinov2", file=tmp_path / "vit.pth")(pixels), made(pixels))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

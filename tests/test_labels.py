@@ -170,7 +170,7 @@ def test_a_person_survives_json_exactly(people: list[Person]) -> None:
         ({"seed": 1.5}, "seed 1.5: expected a whole number"),
         ({"hat": 3}, "hat 3: expected a word"),
         ({"hat": "caps"}, "did you mean 'cap'"),
-        ({"ancestry": [1, 0]}, "three for a colour or ancestry"),
+        ({"ancestry": [1, 0]}, r"ancestry \(1\.0, 0\.0\): need three numbers, 0 to 1"),
         ({"eye_colour": [1, 0, "x"]}, "expected a list of numbers"),
         ({"features": [1]}, "expected an object of numbers"),
         ({"expression": {"jawOpen": None}}, "expected an object of numbers"),

@@ -244,6 +244,13 @@ def test_a_set_needs_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "OUT" in capsys.readouterr().err
 
 
+def test_by_itself_a_machine_of_many_cores_gets_no_more_workers_than_are_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draw, "usable_cores", lambda: draw.MAX_WORKERS + 1)
+    assert drawn(tmp_path / "people.zip", 1, workers=None).finished
+
+
 @pytest.mark.parametrize("missing", ["numba", "scipy"])
 def test_a_missing_package_names_the_extra(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

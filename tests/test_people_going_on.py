@@ -214,6 +214,39 @@ def test_a_damaged_zip_is_not_added_to(whole_set: bytes, tmp_path: Path) -> None
     assert out.read_bytes() == damaged
 
 
+def place_of(name: bytes, data: bytes) -> int:
+    """Where the directory's entry of that name begins; the name is at its byte 46 (APPNOTE 4.3.12)."""
+    place = data.rindex(name) - 46
+    assert data[place : place + 4] == b"PK\x01\x02"
+    return place
+
+
+def test_a_zip_with_an_encrypted_picture_is_not_added_to(whole_set: bytes, tmp_path: Path) -> None:
+    out, encrypted = tmp_path / "people.zip", bytearray(whole_set)
+    encrypted[place_of(b"000001.png", whole_set) + 8] |= 1
+    out.write_bytes(encrypted)
+    with pytest.raises(UsageError, match=r"cannot be added to \(File '000001\.png' is encrypted"):
+        drawn(out, 5)
+    assert out.read_bytes() == encrypted
+
+
+@pytest.mark.parametrize("damage", ["encrypted", "changed bytes"])
+def test_a_zip_whose_description_cannot_be_read_is_no_set(
+    damage: str, whole_set: bytes, tmp_path: Path
+) -> None:
+    out, changed = tmp_path / "people.zip", bytearray(whole_set)
+    entry = place_of(b"people.json", whole_set)
+    if damage == "encrypted":
+        changed[entry + 8] |= 1
+    else:
+        packed = int.from_bytes(whole_set[entry + 42 : entry + 46], "little") + 30 + len("people.json")
+        changed[packed : packed + 4] = b"\xff" * 4  # no kind of deflated block begins so
+    out.write_bytes(changed)
+    with pytest.raises(UsageError, match="is there already, and is no set of people"):
+        drawn(out, 5)
+    assert out.read_bytes() == changed
+
+
 def test_an_unfinished_set_may_become_smaller_or_larger(whole_set: bytes, tmp_path: Path) -> None:
     out = tmp_path / "people.zip"
     broken_off(out, 4, 5)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from drawn_people import draw_as, drawn, noise, partials, words
 
-from facegan.people.draw import draw_people
+from facegan.people.draw import ONE_THREAD, draw_people
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +38,10 @@ sys.modules["facegan.people.render"] = module
 """
 
 
-def environment(folder: Path, body: str = "pass") -> dict[str, str]:
-    """One in which every new process draws noise, and does something besides."""
+def environment(folder: Path, body: str = "pass", start: str = "") -> dict[str, str]:
+    """One in which every new process draws noise, and does something besides, there and at its start."""
     folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(STUB.replace("BODY", body))
+    (folder / "sitecustomize.py").write_text(STUB.replace("BODY", body) + start)
     return os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
 
 
@@ -60,6 +60,41 @@ def test_the_set_does_not_depend_on_the_number_of_workers(
     env = environment(tmp_path / "stub", body.replace("random", "np.random"))
     subprocess.run(command(tmp_path / "more.zip", count=40, workers=workers), env=env, check=True, timeout=60)
     assert (tmp_path / "more.zip").read_bytes() == (tmp_path / "one.zip").read_bytes()
+
+
+@pytest.mark.slow
+def test_every_worker_has_one_thread_whatever_the_environment_says(tmp_path: Path) -> None:
+    body = f"""
+    at = {str(tmp_path)!r} + "/pid-"
+    with open(at + str(os.getpid()), "w") as file:
+        file.write(" ".join(os.environ.get(name, "unset") for name in {ONE_THREAD!r}))
+    import glob
+    while len(glob.glob(at + "*")) < 3:  # each worker draws one
+        time.sleep(0.01)
+"""
+    env = environment(tmp_path / "stub", body)
+    for name in ONE_THREAD:
+        env.pop(name, None)
+    subprocess.run(command(tmp_path / "people.zip", workers=3), env=env, check=True, timeout=60)
+    said = [path.read_text() for path in tmp_path.glob("pid-*")]
+    assert said == ["1 1 1 1"] * 3
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_workers_start_is_left_to_the_command(whole_set: bytes, tmp_path: Path) -> None:
+    """Each of them gets it before it runs a line of facegan."""
+    out = tmp_path / "people.zip"
+    start = """
+if "--multiprocessing-fork" in sys.orig_argv:
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    env = environment(tmp_path / "stub", "time.sleep(0.1)", start)
+    result = subprocess.run(
+        command(out, workers=3), env=env, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert out.read_bytes() == whole_set
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from scipy.stats import chisquare
 from facegan.config import UsageError
 from facegan.people import population
 from facegan.people.head import expression_names, head_shapes, local_pairs
+from facegan.people.labels import hair_colour
 from facegan.people.person import CHOICES, RANGES, Detail, Person
 
 COUNT = 1500
@@ -85,7 +86,8 @@ def test_what_is_worn_and_seen_follows_its_table(
 
 def test_rare_things_are_rare(crowd: list[Person]) -> None:
     assert 0.03 < np.mean([person.hat != "none" for person in crowd]) < 0.12
-    assert np.mean([person.hair_colour in population.DYES for person in crowd]) < 0.03
+    before_grey = [person.replace(greying_years=150.0) for person in crowd]
+    assert 0 < np.mean([hair_colour(person) == "dyed" for person in before_grey]) < 0.03
 
 
 def test_only_men_have_beards_and_only_women_make_up(crowd: list[Person]) -> None:
@@ -124,9 +126,20 @@ def test_small_things_do_not_depend_on_one_another_or_on_the_pose() -> None:
         ({"hair_style": "bobb"}, r"'bobb'.*bob"),
         ({"makeup": 1.5}, r"makeup 1.5: need 0 to 1"),
         ({"makeup": float("nan")}, r"makeup nan"),
-        ({"eye_colour": (0.1, 0.2)}, r"eye_colour"),
-        ({"expression": {"jawOpen": float("inf")}}, r"expression"),
+        ({"eye_colour": (0.1, 0.2)}, r"eye_colour .*: need three numbers, 0 to 1"),
+        ({"eye_colour": (5.0, 0.2, 0.2)}, r"eye_colour .*: need three numbers, 0 to 1"),
+        ({"hair_colour": (-0.1, 0.0, 0.0)}, r"hair_colour .*: need three numbers, 0 to 1"),
+        ({"hat_colour": (float("nan"), 0.0, 0.0)}, r"hat_colour .*: need three numbers, 0 to 1"),
+        ({"ancestry": (1.0, 1.0, 1.0)}, r"ancestry .*: need shares of sum 1"),
+        ({"ancestry": (1.5, -0.5, 0.0)}, r"ancestry .*: need three numbers, 0 to 1"),
+        ({"expression": {"jawOpen": float("inf")}}, r"expression 'jawOpen' inf: need -1 to 1"),
+        ({"expression": {"jawOpen": 50.0}}, r"expression 'jawOpen' 50.0: need -1 to 1"),
+        ({"expression": {"jawOpn": 0.5}}, r"expression 'jawOpn' \(did you mean 'jawOpen'\?\): one of"),
+        ({"features": {"x": 1.0}}, r"features 'x': one of \d+, such as "),
+        ({"features": {"nose/nose-hump": -1.1}}, r"features 'nose/nose-hump' -1.1: need -1 to 1"),
+        ({"features": {"head/head-oval": -0.1}}, r"features 'head/head-oval' -0.1: need 0 to 1"),
         ({"seed": -1}, r"seed -1"),
+        ({"seed": 1.5}, r"seed 1.5: need a whole number, 0 or more"),
     ],
 )
 def test_wrong_values_are_named(changes: dict[str, object], words: str) -> None:

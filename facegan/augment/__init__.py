@@ -3,8 +3,8 @@
     name         what it does
     none         nothing
     diffaugment  colour, translation and cutout, always (Zhao et al. 2020, arXiv 2006.10738)
-    ada          18 transforms, each with a probability p that follows D's overfitting (Karras et al. 2020,
-                 arXiv 2006.06676); FACE_SAFE leaves out what turns faces into none
+    ada          12 transforms (3 more are off), each with a probability p that follows D's overfitting
+                 (Karras et al. 2020, arXiv 2006.06676); FACE_SAFE leaves out what turns faces into none
 
 Each is a frozen dataclass, called with images [N, C, H, W] in [-1, 1], the micro-batch's random numbers, and
 p. The result has the images' shape and type and is twice differentiable by them. Nothing waits for the

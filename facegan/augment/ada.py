@@ -31,7 +31,7 @@ NOISE = 0.1
 
 @dataclass(frozen=True)
 class Ada:
-    """18 transforms one after the other, each image getting each with probability p times its multiplier.
+    """TRANSFORMS one after the other, each image getting each with probability p times its multiplier.
 
     p follows how much D overfits: see `next_p`. It goes from 0 to 1 in `full_images` images at the fastest
     (0: it stays at p_start), and is set every `interval` steps. The default is the paper's "bgc": pixel

@@ -64,7 +64,7 @@ def recolor(x: Tensor, draws: Draws) -> Tensor:
 
 
 def translate(x: Tensor, draws: Draws) -> Tensor:
-    """x [N, C, H, W] moved by whole pixels, at most 1/8 of the side across and along; zeros come in."""
+    """x [N, C, H, W] moved by whole pixels, up to 1/8 of the side across and along; zeros come in."""
     height, width = x.shape[2:]
     column = torch.arange(width, device=x.device) - _steps(draws, width)  # [N, W]
     row = torch.arange(height, device=x.device) - _steps(draws, height)  # [N, H]
@@ -75,6 +75,6 @@ def translate(x: Tensor, draws: Draws) -> Tensor:
 
 
 def _steps(draws: Draws, size: int) -> Tensor:
-    """By how many pixels to move [N, 1]: each number to size / 8 either way is as likely."""
-    furthest = round(size * LARGEST_SHIFT)
+    """By how many pixels to move [N, 1]: each number to size / 8 either way, halves up, is as likely."""
+    furthest = int(size * LARGEST_SHIFT + 0.5)
     return (draws.uniform(1) * (2 * furthest + 1)).floor().long() - furthest

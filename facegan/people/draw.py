@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import zipfile
@@ -34,7 +35,7 @@ from facegan.config import Json, UsageError, choose, differences, how_to_install
 from facegan.cores import usable_cores
 from facegan.files import require_writable
 from facegan.people.person import RESOLUTIONS
-from facegan.people.picture_set import PictureSet, check_name, clear_leftovers, growing
+from facegan.people.picture_set import UNREADABLE, PictureSet, check_name, clear_leftovers, growing
 from facegan.randomness import Purpose, numpy_generator
 
 Progress = Callable[[int, int], None]  # (pictures that are there, pictures in all)
@@ -42,7 +43,7 @@ Drawing = tuple[bytes, bytes]  # an encoded picture, and its labels: a line of J
 
 MAX_COUNT = 10_000_000
 MAX_SEED = 2**63 - 1
-MAX_WORKERS = 256
+MAX_WORKERS = 61 if sys.platform == "win32" else 256  # Windows waits for no more processes at a time
 FORMATS = ("png", "webp", "jpg")
 AHEAD = 4  # pictures a worker may have waiting: their order is kept, so a slow one must not stop the others
 ABOUT, README = "people.json", "README.md"
@@ -105,7 +106,7 @@ def draw_people(
     """
     began = time.monotonic()
     job = _Job(seed, resolution, choose("format", file_format, FORMATS))
-    workers = usable_cores() if workers is None else workers
+    workers = min(usable_cores(), MAX_WORKERS) if workers is None else workers
     out = Path(out)
     _check(out, job, count, workers)
     drawn_with = asdict(job)
@@ -167,7 +168,7 @@ def _count_there(out: Path, drawn_with: Json, count: int) -> int:
     try:
         about: Any = parse_json(_text_in(out, ABOUT))
         there = int(about["count"])
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+    except (OSError, TypeError, *UNREADABLE):
         raise UsageError(f"{out} is there already, and is no set of people; choose another name") from None
     kind = {name: value for name, value in about.items() if name != "count"}
     changed = differences(kind, drawn_with)
@@ -225,10 +226,9 @@ def _in_processes(job: _Job, indices: Iterable[int], workers: int) -> Generator[
     waiting: deque[Future[Drawing]] = deque()
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
-        with _undisturbed_by_ctrl_c():
-            pool.submit(os.getpid)  # starts all workers
         for index in indices:
-            waiting.append(pool.submit(_draw, job, index))
+            with _undisturbed_by_ctrl_c():  # the pool starts a worker when it gets work and none is idle
+                waiting.append(pool.submit(_draw, job, index))
             if len(waiting) >= AHEAD * workers:
                 yield waiting.popleft().result()
         while waiting:

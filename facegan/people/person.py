@@ -70,6 +70,7 @@ class Person:
     """One person in one picture.
 
     Numbers are 0 .. 1 unless RANGES or a unit in the name says otherwise; words are those of CHOICES.
+    Weights of an expression and of what has an opposite are -1 .. 1.
     """
 
     # who it is: head.macro_weights and head.local_weights
@@ -142,13 +143,13 @@ class Person:
                     raise UsageError(
                         f"{name} {value!r}{nearest(str(value), words)}: one of {', '.join(words)}"
                     )
-            elif isinstance(value, (tuple, Mapping)):
-                numbers = list(value.values() if isinstance(value, Mapping) else value)
-                if not np.isfinite(numbers).all() or (isinstance(value, tuple) and len(value) != 3):
-                    raise UsageError(f"{name} {value}: need finite numbers, three for a colour or ancestry")
+            elif isinstance(value, Mapping):
+                _check_weights(name, value)
+            elif isinstance(value, tuple):
+                _check_three(name, value)
             elif name == "seed":
-                if value < 0:
-                    raise UsageError(f"seed {value}: need 0 or more")
+                if not isinstance(value, (int, np.integer)) or value < 0:
+                    raise UsageError(f"seed {value}: need a whole number, 0 or more")
             else:
                 low, high = RANGES.get(name, (0.0, 1.0))
                 if not low <= value <= high:
@@ -191,3 +192,29 @@ class Person:
     def ageing(self) -> float:
         """0 up to 30 years .. 1 at 90: how much of old age skin and hairline show."""
         return float(np.clip((self.age_years - 30) / 60, 0, 1))
+
+
+def _check_three(name: str, numbers: tuple[float, ...]) -> None:
+    """A colour, or the shares of ancestry."""
+    from facegan.people.head import SHARES_TOLERANCE
+
+    if len(numbers) != 3 or not all(0 <= number <= 1 for number in numbers):
+        raise UsageError(f"{name} {numbers}: need three numbers, 0 to 1")
+    if name == "ancestry" and abs(sum(numbers) - 1) > SHARES_TOLERANCE:
+        raise UsageError(f"ancestry {numbers}: need shares of sum 1")
+
+
+def _check_weights(of: str, weights: Mapping[str, float]) -> None:
+    """The weights of features or of an expression, by name."""
+    from facegan.people.head import expression_names, head_shapes, local_pairs
+
+    lowest = dict.fromkeys(local_pairs() if of == "features" else expression_names(), -1.0)
+    if of == "features":
+        lowest |= dict.fromkeys(head_shapes(), 0.0)
+    for name, weight in weights.items():
+        if name not in lowest:
+            raise UsageError(
+                f"{of} {name!r}{nearest(name, lowest)}: one of {len(lowest)}, such as {next(iter(lowest))}"
+            )
+        if not lowest[name] <= weight <= 1:
+            raise UsageError(f"{of} {name!r} {weight}: need {lowest[name]:g} to 1")

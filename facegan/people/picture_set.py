@@ -32,7 +32,8 @@ LABELS = "metadata.jsonl"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same set is the same bytes
 UNIX, PLAIN_FILE = 3, 0o100644 << 16  # who made an entry, and its rights: the same on every system
 _CRC_CHARACTERS = 9  # of a line: eight digits and a space
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, ValueError)
+# what a zip raises that is damaged, encrypted or packed in an unknown way
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError)
 
 
 @contextmanager
@@ -98,7 +99,7 @@ class PictureSet:
                 with old.open(LABELS) as lines:
                     for line in islice(lines, len(self), None):
                         self.append(old.read(self.name(len(self))), line.rstrip(b"\n"))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise UsageError(f"{finished}: cannot be added to ({first_line(error)})") from None
 
     def finish(self, texts: Mapping[str, str]) -> None:

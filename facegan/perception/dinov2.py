@@ -42,9 +42,7 @@ def shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """
     token = tensors.get("cls_token")
     width = token.shape[-1] if token is not None and token.ndim else 0
-    depth = 1 + max(
-        (int(n[1]) for name in tensors if (n := re.match(r"blocks\.(\d{1,3})\.", name))), default=-1
-    )
+    depth = _depth(tensors)
     if "register_tokens" in tensors:
         raise UsageError("a DINOv2 transformer with registers; take the file without (no _reg4 in its name)")
     if not width or width % HEAD_DIM or not depth:
@@ -74,7 +72,7 @@ class VisionTransformer(nn.Module):
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.dim = tensors["cls_token"].shape[-1]
-        depth = sum(name.endswith(".norm1.weight") for name in tensors)
+        depth = _depth(tensors)
         self.name = _NAMES.get((self.dim, depth), f"vit of width {self.dim}, depth {depth}")
         with torch.device("meta"):  # nothing drawn or held for numbers that the tensors bring
             self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, self.dim, PATCH, PATCH)})
@@ -152,6 +150,13 @@ class LayerScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gamma * x
+
+
+def _depth(tensors: Mapping[str, Tensor]) -> int:
+    """The number of blocks that a state dict's names count up to."""
+    return 1 + max(
+        (int(n[1]) for name in tensors if (n := re.match(r"blocks\.(\d{1,3})\.", name))), default=-1
+    )
 
 
 def _resized(positions: Tensor) -> Tensor:
