@@ -89,6 +89,8 @@ def load(path: Path) -> Parts:
             file.seek(0)
             parts: Parts = torch.load(file, map_location="cpu", weights_only=True)
             version = parts["format"]
+            if type(version) is not int:
+                raise TypeError("its format is no number")
     except _DAMAGE as error:
         raise UsageError(f"{path}: not a usable checkpoint ({first_line(error)})") from None
     if version != FORMAT:

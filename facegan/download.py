@@ -23,12 +23,13 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from facegan.config import UsageError, first_line
-from facegan.files import require_writable_file, write_text
+from facegan.files import require_writable_file, write_atomically
 
 MAX_BYTES = 2**32
 TIMEOUT_SECONDS = 30.0  # without a byte
 MAX_FRUITLESS = 2  # attempts in a row that bring nothing
 _CHUNK = 2**18
+_HEADERS = "latin-1"  # as http.client reads and writes them: any bytes
 Progress = Callable[[int, int], None]  # bytes that are there, of how many; 0: the server does not say
 
 
@@ -75,7 +76,7 @@ def _attempt(url: str, part: Path, tag: Path, progress: Progress) -> str:
     request = urllib.request.Request(url, headers={"User-Agent": "facegan", "Accept-Encoding": "identity"})
     if have:
         request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", tag.read_text())
+        request.add_header("If-Range", tag.read_text(encoding=_HEADERS))
     try:
         with _opened(request) as response:
             total = _receive(response, have, url, part, tag, progress)
@@ -83,7 +84,7 @@ def _attempt(url: str, part: Path, tag: Path, progress: Progress) -> str:
         error.close()
         if error.code != 416:
             raise UsageError(f"{url}: the server says {error.code} {error.reason}") from None
-        tag.unlink()  # what is here ends behind what is there: the next attempt begins anew
+        tag.unlink(missing_ok=True)  # what is here ends behind what is there: the next attempt begins anew
         return "the server has no such part of it"
     except urllib.error.URLError as error:
         return first_line(error.reason) if isinstance(error.reason, BaseException) else error.reason
@@ -126,7 +127,7 @@ def _remember(tag: Path, headers: Any) -> None:
     etag = headers.get("ETag", "")
     version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
     if version:
-        write_text(tag, version)
+        write_atomically(tag, lambda file: file.write(version.encode(_HEADERS)))
     else:
         tag.unlink(missing_ok=True)
 

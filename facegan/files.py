@@ -84,10 +84,13 @@ def replaced(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out`, which is empty or not there, that takes its place if the block ends well."""
+    """A folder for what `out`, which is empty or not there, holds if the block ends well.
+
+    It lies in `out` where that is there, and beside it where it is not.
+    """
     out = out.resolve()  # "." has no name, and a link stays one
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}{_PARTIAL}")
+    temporary = out / _PARTIAL if out.is_dir() else out.with_name(f".{out.name}{_PARTIAL}")
     shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
     temporary.mkdir()
     try:
@@ -180,10 +183,12 @@ def suffix_of(path: Path, what: str, allowed: Iterable[str]) -> str:
 def require_empty(folder: Path, what: str) -> None:
     """Checks that `folder` is a new or empty one that can be written to.
 
+    What a killed `new_folder` left in it does not count.
+
     Raises:
         UsageError: it is not; `what` is how the message calls it.
     """
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name != _PARTIAL for path in folder.iterdir()):
         raise UsageError(f"{what} {str(folder)!r}: has files in it; name a new folder")
     require_writable(folder, what)
 

@@ -17,6 +17,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ from facegan.networks import Generator
 
 Space = Literal["z", "w"]
 OPSET = 20
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _BATCH_OF_EXAMPLES = 2  # 0 and 1 would become constants of the program
 
 
@@ -116,12 +118,11 @@ def require_onnx(what: str) -> None:
     Raises:
         UsageError: one is not; `what` is what needs it.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UsageError(f"{what} needs {error.name}: {how_to_install('onnx')}") from None
+    for package in ONNX_PACKAGES:
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise UsageError(f"{what} needs {error.name}: {how_to_install('onnx')}") from None
 
 
 def onnx_model(program: Program) -> Any:
@@ -167,11 +168,6 @@ class Session:
         """The outputs, in their order."""
         outputs: list[npt.NDArray[Any]] = self._session.run(None, inputs)
         return outputs
-
-    def metadata(self) -> dict[str, str]:
-        """What the model says of itself."""
-        found: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        return found
 
 
 def as_array(tensor: Tensor) -> npt.NDArray[np.float32]:

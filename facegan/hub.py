@@ -95,6 +95,21 @@ def download(name: str) -> Path:
         raise UsageError(f"model {name!r}: the download failed ({_reason(error)})") from None
 
 
+def require_token(name: str) -> None:
+    """Checks that there is a token with which to write to hf://owner/name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise UsageError(
+            f"{name}: no token to write with; log in with `hf auth login`, or set HF_TOKEN to one of "
+            "https://huggingface.co/settings/tokens"
+        )
+
+
 def upload(name: str, files: Sequence[Path], message: str, *, private: bool = False) -> str:
     """The address of the one commit with these files, at the top of a repository that is made if it is new.
 
@@ -104,14 +119,10 @@ def upload(name: str, files: Sequence[Path], message: str, *, private: bool = Fa
         UsageError: not hf://owner/name, no token, no right to write there, a public repository where a
             private one is asked for, or no connection.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi, errors, get_token
+    from huggingface_hub import CommitOperationAdd, HfApi, errors
 
     repository = repository_of(name)
-    if get_token() is None:
-        raise UsageError(
-            f"{name}: no token to write with; log in with `hf auth login`, or set HF_TOKEN to one of "
-            "https://huggingface.co/settings/tokens"
-        )
+    require_token(name)
     api = HfApi(library_name="facegan")
     try:
         try:

@@ -85,9 +85,12 @@ def load(name: str, *, discriminator: bool = False) -> Model:
     """
     path = find(name)
     config, card = read_header(path)
+    with torch.device("meta"):  # shapes only: a header may promise a network that the file does not hold
+        expected = build_generator(config).state_dict()
+    tensors = tensor_file.read_tensors(path, expected, prefix=_G)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
         generator = build_generator(config)
-    generator.load_state_dict(tensor_file.read_tensors(path, generator.state_dict(), prefix=_G))
+    generator.load_state_dict(tensors)
     generator.eval().requires_grad_(False)
     called = name if name.startswith("hf://") else _name_of(path)
     return Model(generator, config, card, called, _discriminator(path, config) if discriminator else {})
@@ -129,14 +132,19 @@ def read_header(path: Path) -> tuple[NetworkConfig, Card]:
 
 
 def save(path: Path, model: Model, dtype: torch.dtype = torch.float16) -> None:
-    """Writes the model file, atomically; floating-point tensors are stored as `dtype`."""
+    """Writes the model file, atomically; floating-point tensors are stored as `dtype`.
+
+    One with numbers too large for that stays as it is.
+    """
     named = {_G + key: tensor for key, tensor in model.generator.state_dict().items()}
     named |= {_D + key: tensor for key, tensor in model.discriminator.items()}
-    tensors = {
-        key: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
-        for key, tensor in named.items()
-    }
+    tensors = {key: _stored(tensor, dtype).contiguous() for key, tensor in named.items()}
     _write(path, tensors, model.config, model.card)
+
+
+def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    cast = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return cast if cast.isfinite().all() else tensor
 
 
 def rewrite_card(path: Path, card: Card, *, instead_of: Card | None = None) -> None:

@@ -33,9 +33,11 @@ def write_pictures(
     start: what the seeds stand for, and what the files are called.
 
     Raises:
-        UsageError: unknown format, noise mode or label, a seed out of range, an unwritable place.
+        UsageError: unknown format, noise mode or label, a seed out of range, alpha into JPEG, an unwritable
+            place.
     """
     suffix = "." + _format(file_format)
+    _require_room_for_alpha(SAVE_FORMATS[suffix], sampler)
     require_writable(out, "--out")
     count = 0
     for seed, picture in sampler.stream(each_once(seeds), psi, noise, cutoff, label, start):
@@ -66,9 +68,10 @@ def write_grid(
 
     Raises:
         UsageError: unknown format, noise mode or label, a seed out of range, more than MAX_GRID pictures or
-            than the format holds, an unwritable place.
+            than the format holds, alpha into JPEG, an unwritable place.
     """
     suffix = "." + _format(file_format)
+    _require_room_for_alpha(SAVE_FORMATS[suffix], sampler)
     if len(seeds) > MAX_GRID:
         raise UsageError(
             f"--grid with {len(seeds):,} pictures: at most {MAX_GRID:,}; leave --grid out for single files"
@@ -94,6 +97,11 @@ def require_sides(kind: str, height: int, width: int) -> None:
     most = MAX_SIDE.get(kind)
     if most is not None and max(height, width) > most:
         raise UsageError(f"{width}x{height} pixels: {kind} holds at most {most:,} a side; use png")
+
+
+def _require_room_for_alpha(kind: str, sampler: Sampler) -> None:
+    if kind == "JPEG" and sampler.generator.image_shape[0] == 4:
+        raise UsageError("the model's pictures have alpha, and JPEG has no transparency; use png or webp")
 
 
 def each_once(seeds: Iterable[int]) -> Iterator[int]:

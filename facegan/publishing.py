@@ -45,6 +45,7 @@ def push(
     Raises:
         UsageError: no such model, no licence, or the hub does not take it.
     """
+    hub.require_token(name)  # before the samples are made
     with TemporaryDirectory() as folder:
         files = stage(model, name, Path(folder), licence=licence, data=data)
         return hub.upload(name, files, message, private=private)
@@ -59,29 +60,45 @@ def stage(model: str, name: str, folder: Path, *, licence: str = "", data: str =
     repository = hub.repository_of(name)
     require_empty(folder, "--dry-run")
     source = models.find(model)
-    config, card = models.read_header(source)
-    card = replace(card, licence=licence or card.licence, data=data or card.data)
-    if card.licence in ("", "unknown"):
-        raise UsageError(
-            f"model {model!r}: its card names no licence, so none may use it; add --licence, such as CC0-1.0"
-        )
-    sampler = Sampler(models.load(model))
-    parameters = sum(parameter.numel() for parameter in sampler.generator.parameters())
-    columns = max(2, min(MAX_COLUMNS, MAX_SIDE // max(config.image_shape[1:])))
-    seeds = range(columns * columns)
-    pictures = rgb(grid(sampler.sample(seeds, DEFAULT_PSI), columns))
-    text = model_card(repository, config, card, parameters=parameters, seeds=seeds)
-
     files = hub.MODEL_FILE, "README.md", SAMPLES, "config.json"
     with new_folder(folder) as staged:
-        shutil.copyfile(source, staged / files[0])
-        models.rewrite_card(staged / files[0], card)
+        copied = _copied(source, staged / files[0], licence, data)
+        config, card = copied.config, copied.card
+        if card.licence in ("", "unknown"):
+            raise UsageError(
+                f"model {model!r}: its card names no licence, so none may use it; add --licence, such as "
+                "CC0-1.0"
+            )
+        sampler = Sampler(copied)
+        parameters = sum(parameter.numel() for parameter in sampler.generator.parameters())
+        columns = max(2, min(MAX_COLUMNS, MAX_SIDE // max(config.image_shape[1:])))
+        seeds = range(columns * columns)
+        pictures = rgb(grid(sampler.sample(seeds, DEFAULT_PSI), columns))
+        text = model_card(repository, config, card, parameters=parameters, seeds=seeds)
         write_text(staged / files[1], text)
         save(staged / files[2], pictures, Provenance(repository, f"0-{seeds[-1]}", DEFAULT_PSI))
         write_text(
             staged / files[3], json.dumps({"library_name": "facegan"} | to_json(config), indent=1) + "\n"
         )
     return [folder / file for file in files]
+
+
+def _copied(source: Path, copy: Path, licence: str, data: str) -> models.Model:
+    """The model in a copy of its file, whose card says what was given.
+
+    All that is published is of the copy: a run that is still training replaces its file meanwhile.
+
+    Raises:
+        UsageError: it cannot be read; said of the source.
+    """
+    shutil.copyfile(source, copy)
+    try:
+        model = models.load(str(copy))
+        card = replace(model.card, licence=licence or model.card.licence, data=data or model.card.data)
+        models.rewrite_card(copy, card)
+    except UsageError as error:
+        raise UsageError(str(error).replace(str(copy), str(source))) from None
+    return replace(model, card=card)
 
 
 def model_card(
@@ -170,11 +187,14 @@ def _front_matter(config: NetworkConfig, card: Card) -> list[str]:
 
 
 def licence_lines(licence: str) -> list[str]:
-    """A licence in the hub's words, as YAML; any text is quoted as JSON, which YAML takes."""
+    """A licence in the hub's words, as YAML; any text is quoted as JSON, which YAML takes.
+
+    One without ASCII letters and digits is named by itself.
+    """
     word = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")
     if word in _LICENCES:
         return [f"license: {word}"]
-    return ["license: other", f"license_name: {json.dumps(word or 'not-stated')}"]
+    return ["license: other", f"license_name: {json.dumps(word or licence.strip() or 'not-stated')}"]
 
 
 def _labels(config: NetworkConfig) -> list[str]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from facegan.config import UsageError, choose, how_to_install
-from facegan.graphs import Session, Synthesis, as_array, onnx_model
+from facegan.graphs import ONNX_PACKAGES, Session, Synthesis, as_array, onnx_model
 from facegan.networks import Generator
 from facegan.runtime import WORTHWHILE_SPEEDUP
 
@@ -154,7 +154,7 @@ def why_not(generator: Generator, runtime: str) -> str | None:
         return None
     if generator.w_avg.device.type != "cpu" or generator.compute_dtype != torch.float32:
         return "it is for --device cpu and --precision fp32"
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
     return f"{missing[0]} is not installed: {how_to_install('onnx')}" if missing else None
 
 

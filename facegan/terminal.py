@@ -135,7 +135,8 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 def stages() -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr for each stage of the work; in the end, where the time went.
 
-    Without a terminal, a line as each begins, and one every 10 s.
+    The function takes its name, how much is done and of how much, 0: nobody knows. Without a terminal, a line
+    as each begins, and one every 10 s.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TaskID
@@ -154,9 +155,9 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
             before = now
             if bar.disable and (what not in tasks or now - said >= LINE_SECONDS):
                 said = now
-                say(f"{what}: {done:,} of {total:,}")
+                say(f"{what}: {done:,} of {total:,}" if total else f"{what}: {done:,}")
             if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
+                tasks[what] = bar.add_task(what, total=total or None)
             bar.update(tasks[what], completed=done)
 
         yield advance

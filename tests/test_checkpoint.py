@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import pytest
 import torch
+from hostile_pickles import bounded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -71,6 +72,12 @@ def test_a_truncated_checkpoint_is_refused(kept: int, tmp_path: Path) -> None:
 def test_a_later_format_is_refused_by_number(tmp_path: Path) -> None:
     torch.save({"format": 99}, tmp_path / "1.pt")
     with pytest.raises(UsageError, match="format 99"):
+        checkpoint.load(tmp_path / "1.pt")
+
+
+def test_a_format_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    torch.save({"format": torch.zeros(2)}, tmp_path / "1.pt")
+    with pytest.raises(UsageError, match="not a usable checkpoint"):
         checkpoint.load(tmp_path / "1.pt")
 
 
@@ -143,6 +150,17 @@ def test_a_model_comes_back_from_its_file(dtype: torch.dtype, tolerance: float, 
         torch.testing.assert_close(got.float(), expected.float(), rtol=tolerance, atol=1e-7)
     assert not loaded.generator.training
     assert all(parameter.dtype == torch.float32 for parameter in loaded.generator.parameters())
+
+
+def test_numbers_too_large_for_float16_stay_as_they_are(tmp_path: Path) -> None:
+    model, path = a_model(), tmp_path / "m.safetensors"
+    with torch.no_grad():
+        model.generator.get_parameter("first.weight").fill_(1e5)
+    models.save(path, model)
+    types = {name: tensor.dtype for name, tensor in models.read_tensors(path).items()}
+    assert [name for name, dtype in types.items() if dtype == torch.float32] == ["G.first.weight"]
+    assert torch.float16 in types.values()
+    assert (models.load(str(path)).generator.get_parameter("first.weight") == 1e5).all()
 
 
 def write_model(path: Path, *, metadata: dict[str, str] | None = None, **tensors: torch.Tensor) -> None:
@@ -299,6 +317,15 @@ def test_a_tensor_that_is_declared_larger_than_its_file_is_refused(declared: int
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 64)
     with pytest.raises(UsageError, match="not a usable safetensors file"):
         models.load(str(path))
+
+
+def test_a_header_of_a_network_that_the_file_does_not_hold_costs_next_to_nothing(tmp_path: Path) -> None:
+    config = {"architecture": "stylegan2", "resolution": 1024, "channel_base": 2**17, "channel_max": 1024}
+    metadata = {"facegan_format": "1", "config": json.dumps(config), "card": "{}"}
+    header = json.dumps({"__metadata__": metadata}).encode()
+    (tmp_path / "m.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with bounded(), pytest.raises(UsageError, match="does not fit its own header"):
+        models.load(str(tmp_path / "m.safetensors"))
 
 
 def test_a_header_that_is_declared_larger_than_its_file_is_refused(tmp_path: Path) -> None:

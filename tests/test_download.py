@@ -170,6 +170,24 @@ def test_a_part_longer_than_the_file_is_begun_anew(server: Server, tmp_path: Pat
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
+def test_a_server_that_has_no_part_of_what_was_wanted_whole_is_one_line(
+    server: Server, tmp_path: Path
+) -> None:
+    server.status = 416
+    with pytest.raises(UsageError, match="the server has no such part of it"):
+        fetch(server.url, tmp_path / "file")
+    assert left(tmp_path) == set()
+
+
+def test_a_version_of_any_bytes_is_given_back_as_it_came(server: Server, tmp_path: Path) -> None:
+    server.headers, server.cut_after = {"ETag": '"\xff\xfe"'}, [300_000, 0, 0]
+    with pytest.raises(UsageError, match="are kept"):
+        fetch(server.url, tmp_path / "file")
+    assert (tmp_path / "file.part.tag").read_bytes() == b'"\xff\xfe"'
+    fetch(server.url, tmp_path / "file", sha256=SHA256)
+    assert server.asked[-1] == ("bytes=300000-", '"\xff\xfe"')
+
+
 def test_another_checksum_leaves_nothing(server: Server, tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=f"not the known file: sha256 {SHA256}, expected {'0' * 64}; deleted"
@@ -270,6 +288,24 @@ def test_an_address_is_downloaded_and_imported(
     assert sources.cache_file(server.url).read_bytes() == server.content
 
 
+def test_a_download_that_is_no_model_is_asked_for_again(
+    server: Server, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.content = b"<html>log in</html>"
+    out = tmp_path / "model.safetensors"
+    assert cli.run(["import", server.url, "--out", str(out)]) == 2
+    assert "; the download was deleted\n" in capsys.readouterr().err
+    server.content = pickled(official(resolution=8))
+    assert cli.run(["import", server.url, "--out", str(out)]) == 0
+    assert len(server.asked) == 2
+
+
+def test_a_file_that_is_no_model_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("text")
+    assert cli.run(["import", str(tmp_path / "mine"), "--out", str(tmp_path / "model.safetensors")]) == 2
+    assert (tmp_path / "mine").exists()
+
+
 def test_a_wrong_out_costs_no_download(server: Server, cache: Path, tmp_path: Path) -> None:
     assert cli.run(["import", server.url, "--out", str(tmp_path / "model.pt")]) == 2
     assert server.asked == []
@@ -280,7 +316,7 @@ def test_a_file_goes_before_a_known_model_of_its_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("ffhq").write_bytes(pickled(official(resolution=8)))
-    assert sources.located("ffhq") == (Path("ffhq"), None)
+    assert sources.located("ffhq") == (Path("ffhq"), None, False)
 
 
 def test_a_nearly_known_name_is_told_the_nearest(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

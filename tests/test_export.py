@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -145,7 +146,7 @@ def test_the_comparison_sees_batches_of_one_and_three_at_psi_0_7() -> None:
         (["--format", "onx", "--out", "a.onnx"], "format 'onx': one of onnx, torch, web"),
         (
             ["--format", "onnx", "--out", "a.onx"],
-            "--out 'a.onx': the name of this format's file ends in .onnx",
+            "--out 'a.onx': the name of such a file ends in .onnx",
         ),
         (["--format", "torch", "--out", "a.onnx"], "ends in .pt2"),
         (
@@ -258,6 +259,35 @@ def test_a_torch_program_runs_without_facegan(name: str, tmp_path: Path) -> None
     assert done.stdout == "CC0-1.0\n"
     expected = sampler.sample([4, 9, 2, 7], psi=0.5)
     assert np.abs(np.load(tmp_path / "images.npy").astype(int) - expected).max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limit to be set")
+def test_a_torch_program_that_does_not_fit_on_the_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """In a process of its own, which torch's writer would end. A limit of sizes stands for a full disk."""
+    models.save(tmp_path / "small.safetensors", model())
+    code = (
+        "import resource\n"
+        "from pathlib import Path\n"
+        "from facegan import models\n"
+        "from facegan.interop.torch_program import export_torch\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "try:\n"
+        "    export_torch(models.load('small.safetensors'), Path('a.pt2'))\n"
+        "except OSError as error:\n"
+        "    print(error.filename)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "a.pt2\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["small.safetensors"]
 
 
 @pytest.mark.slow

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -250,13 +252,43 @@ def test_private_is_private_and_does_not_become_public_by_mistake(
 def test_without_a_token_or_with_a_wrong_one_nothing_goes_out(
     online: Hub, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UsageError, match="no token to write with; log in with `hf auth login`"):
-        publishing.push(str(run), "hf://me/faces", licence="MIT")
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "stage", None)  # said before the samples are made
+        with pytest.raises(UsageError, match="no token to write with; log in with `hf auth login`"):
+            publishing.push(str(run), "hf://me/faces", licence="MIT")
     assert online.requests == []
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(UsageError, match=r"the hub does not take it.*no right to write"):
         publishing.push(str(run), "hf://me/faces", licence="MIT")
     assert online.repositories == {}
+
+
+def test_a_model_that_is_replaced_meanwhile_is_published_as_it_was(
+    run: Path, small_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "model.safetensors"
+    source.write_bytes((run / "model.safetensors").read_bytes())
+    other = replace(small_model, card=Card(images_seen=192), generator=build_generator(small_model.config))
+    sampled = facegan.Sampler.sample
+
+    def sampled_while_it_trains(sampler: facegan.Sampler, *given: Any) -> Any:
+        models.save(source, other, torch.float32)
+        return sampled(sampler, *given)
+
+    monkeypatch.setattr(facegan.Sampler, "sample", sampled_while_it_trains)
+    files = publishing.stage(str(source), "hf://me/faces", tmp_path / "out", licence="MIT")
+    staged = models.load(str(files[0]))
+    assert staged.card.images_seen == 96
+    for key, tensor in small_model.generator.state_dict().items():
+        assert torch.equal(staged.generator.state_dict()[key], tensor)
+
+
+def test_a_damaged_model_is_named_by_where_it_is(run: Path, tmp_path: Path) -> None:
+    source = tmp_path / "cut.safetensors"
+    source.write_bytes((run / "model.safetensors").read_bytes()[:-1])
+    with pytest.raises(UsageError, match=rf"^{re.escape(str(source))}: not a usable safetensors file"):
+        publishing.stage(str(source), "hf://me/faces", tmp_path / "out", licence="MIT")
+    assert list(tmp_path.iterdir()) == [source]
 
 
 @pytest.mark.parametrize("name", ["me/faces", "hf://me", "hf://me/faces@v1", "hf://me/faces/a.safetensors"])

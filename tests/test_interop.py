@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,8 @@ def broken(change: str) -> dict[str, Any]:
     elif change == "skip clamp":
         snapshot = official(resolution=8, kind="resnet")
         snapshot["G_ema"].synthesis.b8.skip.conv_clamp = 256.0
+    elif change == "endless clamp":
+        snapshot = official(resolution=8, clamp=math.inf)
     elif change == "size":
         g.img_resolution = 16
     elif change == "z":
@@ -263,6 +266,7 @@ def broken(change: str) -> dict[str, Any]:
         ("activation", "synthesis.b8.conv1.activation 'relu', expected 'lrelu'"),
         ("clamp", "conv_clamp is not one number"),
         ("skip clamp", "conv_clamp is not one number"),
+        ("endless clamp", "conv_clamp inf: a finite number above 0"),
         ("size", "of 16 px has b4, b8; expected blocks"),
         ("z", r"mapping.fc0.weight \[6, 7\] does not fit map.fc0.weight \[6, 9\]"),
         ("stylegan3", "is a StyleGAN3, whose layers are b4, b8, input"),

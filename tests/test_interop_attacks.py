@@ -17,6 +17,7 @@ from hostile_pickles import array, call, long_bytes, module, named, refused, tex
 from lookalike_nvidia import official, pickled
 
 from facegan import cli
+from facegan.config import UsageError
 from facegan.interop.importing import convert
 from facegan.interop.inert import Global, Record
 from facegan.interop.pickles import read_pickle
@@ -156,6 +157,16 @@ def test_plain_objects_are_read_in_every_protocol(protocol: int) -> None:
     assert found == plain | {"shared": shared}
     assert found["shared"][0] is found["shared"][1]
     assert end == len(content)
+
+
+@pytest.mark.parametrize("line", [rb"'\z'", rb"'\400'", rb"'\xg'", rb"'a\'"])
+def test_a_text_with_an_escape_that_python_does_not_write_is_damage(line: bytes) -> None:
+    with pytest.raises(UsageError, match="not a pickle that can be read"):
+        read_pickle(memoryview(b"S" + line + b"\n."))
+
+
+def test_a_quoted_text_is_read_as_python_writes_it() -> None:
+    assert read_pickle(memoryview(rb"S'it\'s \\ \x41\n'" + b"\n."))[0] == "it's \\ A\n"
 
 
 def test_unknown_objects_are_kept_as_what_would_be_called() -> None:

@@ -247,7 +247,7 @@ def test_a_discriminator_of_another_kind_stays_out() -> None:
     ("words", "said"),
     [
         (["--model", "dcgan-64", "--out", "a.pt"], "rosinality's code is a StyleGAN2; dcgan-64 is a dcgan"),
-        (["--model", "stylegan2-64-tiny", "--out", "a.pth"], "the name of this format's file ends in .pt"),
+        (["--model", "stylegan2-64-tiny", "--out", "a.pth"], "the name of such a file ends in .pt"),
         (["--model", "stylegan2-64-tiny", "--out", "a.pt", "--half"], "--half has no effect"),
     ],
 )

@@ -47,6 +47,7 @@ def test_the_front_matter_is_what_the_hub_reads() -> None:
     [
         ("CC BY-NC-SA 4.0", {"license": "cc-by-nc-sa-4.0"}),
         ("Apache-2.0", {"license": "apache-2.0"}),
+        ("\u8457\u4f5c\u6a29", {"license": "other", "license_name": "\u8457\u4f5c\u6a29"}),
         ("My own: \"see\" # here", {"license": "other", "license_name": "my-own-see-here"}),
     ],
 )  # fmt: skip

@@ -33,15 +33,39 @@ def test_it_is_filled_whatever_it_was(place: str, tmp_path: Path, monkeypatch: p
     assert not list(tmp_path.rglob("*.partial*"))
 
 
-def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_a_block_that_fails_leaves_nothing(there: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
     def fails() -> None:
-        with new_folder(tmp_path / "out") as folder:
+        with new_folder(out) as folder:
             (folder / "a").touch()
             raise RuntimeError
 
+    if there:
+        out.mkdir()
     with pytest.raises(RuntimeError):
         fails()
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [out] * there
+
+
+def test_a_folder_that_is_there_is_filled_from_within(tmp_path: Path) -> None:
+    """It may be a disk of its own, or lie in a folder that nobody may write to."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with new_folder(out) as folder:
+        (folder / "a").touch()
+        assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_a_killed_process_left_is_not_in_the_way(there: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    left = out / ".partial" if there else tmp_path / ".out.partial"
+    left.mkdir(parents=True)
+    (left / "half").touch()
+    fill(out)
+    assert {path.name for path in tmp_path.rglob("*")} == {"out", "inner", "a"}
 
 
 def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import facegan
@@ -32,7 +34,7 @@ def test_a_space_says_what_the_hub_asks_for_and_holds_the_model(
     tiny_model: models.Model, tmp_path: Path
 ) -> None:
     out = tmp_path / "space"
-    assert export_space(with_licence(tiny_model, "CC0-1.0"), out)["folder"] == str(out)
+    assert export_space(with_licence(tiny_model, "CC0-1.0"), out)["path"] == str(out)
     front = yaml.safe_load((out / "README.md").read_text().split("---")[1])
     assert (front["title"], front["sdk"], front["license"]) == ("small", "gradio", "cc0-1.0")
     assert (out / front["app_file"]).is_file()
@@ -40,6 +42,16 @@ def test_a_space_says_what_the_hub_asks_for_and_holds_the_model(
     own = Sampler(tiny_model, device="cpu").sample(range(4))
     there = Sampler(models.load(str(out / "model.safetensors")), device="cpu").sample(range(4))
     assert np.abs(own.astype(int) - there).max() <= 2  # its weights are float16
+
+
+def test_a_model_that_cannot_be_read_back_leaves_no_space(tiny_model: models.Model, tmp_path: Path) -> None:
+    broken = replace(
+        with_licence(tiny_model, "CC0-1.0"), discriminator={}, generator=deepcopy(tiny_model.generator)
+    )
+    next(broken.generator.parameters()).fill_(torch.nan)
+    with pytest.raises(UsageError, match="not finite"):
+        export_space(broken, tmp_path / "space")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_any_name_and_licence_make_front_matter_that_can_be_read(

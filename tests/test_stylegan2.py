@@ -216,6 +216,7 @@ def test_config_makes_a_json_round_trip_and_builds_its_networks() -> None:
         ({"channel_base": 8}, "channel_base 8: at least the resolution"),
         ({"channel_max": 4096}, "channel_max 4096"),
         ({"conv_clamp": -1.0}, "conv_clamp -1"),
+        ({"conv_clamp": math.inf}, "conv_clamp inf"),
         ({"w_avg_beta": 1.0}, "w_avg_beta 1"),
         ({"base": (0, 4)}, "base 0x4"),
         ({"base": (4, 4, 4)}, "base 4x4x4"),

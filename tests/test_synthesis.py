@@ -92,6 +92,27 @@ def test_psi_0_gives_everyone_the_same_face(tiny_model: models.Model) -> None:
     assert (faces[0] == faces[1]).all()
 
 
+@pytest.mark.parametrize("noise", ["const", "random", "one for all"])
+def test_any_number_of_w_goes_through_the_network_a_batch_at_a_time(
+    noise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler, whole = small_sampler(batch=2), small_sampler(batch=8)
+    w = sampler.w(np.stack([latent(seed, 7) for seed in range(5)]))
+    maps = {"const": "const", "random": sampler.noise_maps(range(5))}.get(noise, sampler.noise_maps([3]))
+    wide = maps if isinstance(maps, str) else [each.expand(5, -1, -1, -1) for each in maps]
+    expected = whole.images(w, wide).astype(int)
+    batches: list[int] = []
+    images = Sampler.images
+
+    def counted(self: Sampler, w: torch.Tensor, noise: Any) -> Any:
+        batches.append(len(w))
+        return images(self, w, noise)
+
+    monkeypatch.setattr(Sampler, "images", counted)
+    assert np.abs(sampler.pictures(w, maps) - expected).max() <= 1  # another batch
+    assert batches == [2, 2, 1]
+
+
 def test_sample_gives_uint8_hwc_and_no_seeds_give_no_pictures(tiny_model: models.Model) -> None:
     sampler = Sampler(tiny_model, device="cpu")
     assert sampler.sample(range(3)).shape == (3, 8, 8, 3)
@@ -136,6 +157,18 @@ def test_pictures_are_named_by_seed_and_say_where_they_come_from(
 def test_a_grid_of_too_many_pictures_is_refused(tiny_model: models.Model, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at most 10,000"):
         write_grid(Sampler(tiny_model, device="cpu"), range(10_001), tmp_path, psi=1.0)
+
+
+@pytest.mark.parametrize("write", [write_pictures, write_grid])
+def test_pictures_with_alpha_into_jpegs_are_refused_before_any_is_made(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler = small_sampler(channels=4)
+    for name in ("sample", "stream"):
+        monkeypatch.setattr(Sampler, name, None)
+    with pytest.raises(UsageError, match="JPEG has no transparency; use png or webp"):
+        write(sampler, range(2), tmp_path / "out", psi=1.0, file_format="jpg")
+    assert not (tmp_path / "out").exists()
 
 
 def test_memory_does_not_grow_with_the_number_of_pictures(

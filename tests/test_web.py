@@ -151,13 +151,30 @@ def small_model(**changes: Any) -> models.Model:
     return models.Model(generator, config, name="small")
 
 
-@pytest.mark.slow
-def test_a_folder_that_disagrees_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = tmp_path / "runtime"
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with empty files in the place of ONNX Runtime Web's."""
+    folder = tmp_path / "runtime"
+    folder.mkdir()
     for name in RUNTIME_FILES:
-        runtime.mkdir(exist_ok=True)
-        (runtime / name).touch()
-    monkeypatch.setenv("FACEGAN_ORT_WEB", str(runtime))
+        (folder / name).touch()
+    monkeypatch.setenv("FACEGAN_ORT_WEB", str(folder))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_page_of_a_stylegan2_with_labels_makes_its_faces(runtime: Path, tmp_path: Path) -> None:
+    hats = LabelSpace((Attribute("hat", ("no", "yes")),))
+    config = StyleGAN2Config(**(SHAPE | {"labels": hats}))
+    model = models.Model(networks(labels=hats)[0], config, name="small")
+    assert 0 < export_web(model, tmp_path / "site")["difference"] < 1e-4
+    assert json.loads((tmp_path / "site" / "model.json").read_text())["labels"][0]["name"] == "hat"
+
+
+@pytest.mark.slow
+def test_a_folder_that_disagrees_is_not_left(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(web, "EXACT", (-1.0, 1))
     with pytest.raises(RuntimeError, match="makes other pictures"):
         export_web(small_model(), tmp_path / "site")

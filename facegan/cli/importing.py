@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from facegan.cli.options import AsJson
+from facegan.config import UsageError
 from facegan.terminal import stages
 
 
@@ -27,13 +28,20 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Make a model file of another code base's, without executing anything of it."""
-    from facegan.interop.importing import convert, require_model_file
+    from facegan.interop.agreement import require_suffix
+    from facegan.interop.importing import convert
     from facegan.interop.sources import located
 
-    require_model_file(out)
+    require_suffix(out, ".safetensors")
     with stages() as progress:
-        path, known = located(source, lambda done, total: progress("download", done, total))
+        path, known, unchecked = located(source, lambda done, total: progress("download", done, total))
     if known is not None:
         data, licence = data or known.data, licence or known.licence
-    report = convert(path, out, data=data, licence=licence)
+    try:
+        report = convert(path, out, data=data, licence=licence)
+    except UsageError as error:
+        if not unchecked:
+            raise
+        path.unlink(missing_ok=True)  # it may be a page to log in: the next attempt is to ask again
+        raise UsageError(f"{error}; the download was deleted") from None
     print(json.dumps(asdict(report)) if as_json else report.as_text())

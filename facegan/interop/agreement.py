@@ -37,7 +37,7 @@ def require_suffix(out: Path, suffix: str) -> None:
         UsageError: it is not.
     """
     if out.suffix != suffix:
-        raise UsageError(f"--out {str(out)!r}: the name of this format's file ends in {suffix}")
+        raise UsageError(f"--out {str(out)!r}: the name of such a file ends in {suffix}")
     require_writable_file(out, "--out")
 
 

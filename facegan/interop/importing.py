@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from facegan.card import Card
 from facegan.config import UsageError, nearest, to_json
-from facegan.files import require_writable_file
+from facegan.interop.agreement import require_suffix
 from facegan.interop.arrays import first_names
 from facegan.interop.foreign import Foreign, Source
 from facegan.interop.modules import describe
@@ -75,7 +75,7 @@ def convert(path: Path, out: Path, *, data: str = "", licence: str = "") -> Repo
         UsageError: not a file of a known kind, damaged, or not a model that facegan's networks can be; OUT is
             not a .safetensors file or cannot be written.
     """
-    require_model_file(out)
+    require_suffix(out, ".safetensors")
     view = _mapped(path)
     try:
         foreign = recognise(read_torch(view))
@@ -103,17 +103,6 @@ def convert(path: Path, out: Path, *, data: str = "", licence: str = "") -> Repo
         left_out=foreign.left_out,
         notes=tuple(foreign.notes),
     )
-
-
-def require_model_file(out: Path) -> None:
-    """Checks that a model can be written there.
-
-    Raises:
-        UsageError: not a .safetensors file, or one that cannot be written.
-    """
-    if out.suffix != ".safetensors":
-        raise UsageError(f"--out {str(out)!r}: a model file's name ends in .safetensors")
-    require_writable_file(out, "--out")
 
 
 def recognise(found: Any) -> Foreign:

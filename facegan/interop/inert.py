@@ -7,7 +7,7 @@ from typing import Any
 
 from facegan.config import UsageError
 
-MAX_OPCODES = 250_000  # an official pickle of 1024 px has some 40,000
+MAX_OPCODES = 250_000
 MAX_TEXT = 2**24  # characters and bytes that are copied, in all
 MAX_NAME = 512  # characters of a global's name or of a key
 

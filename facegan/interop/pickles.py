@@ -16,6 +16,7 @@ read, which in a small file may be a tree of any size: each opcode costs as much
 from __future__ import annotations
 
 import codecs
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,7 @@ from facegan.interop.inert import (
 MAX_INT_BYTES = 32
 SHORT_BYTES = 4096  # longer ones stay views of the file
 MAX_PROTOCOL = 5
+_ESCAPED = re.compile(rb"""(?:[^\\]|\\[\\'"abfnrtvx])*+""", re.DOTALL)
 
 
 def read_pickle(
@@ -270,6 +272,8 @@ def _quoted(line: bytes) -> str:
     line = line.strip()
     if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
         raise damaged("a text without its quotation marks")
+    if not _ESCAPED.fullmatch(line, 1, len(line) - 1):  # Python warns of others, and reads on
+        raise damaged("a text with an escape that Python does not write")
     return codecs.escape_decode(line[1:-1])[0].decode("latin-1")
 
 

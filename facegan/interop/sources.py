@@ -1,6 +1,6 @@
 """Where a foreign file comes from: a path, an https address, or the name of a known published model.
 
-located("ffhq")     -> Located(path, known): downloaded into the cache where it is not there yet
+located("ffhq")     -> Located(path, known, unchecked): downloaded into the cache where it is not there yet
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from facegan.known import KNOWN, Known
 
 
 class Located(NamedTuple):
-    """A file on this machine; what is known of it, if it is one of the known ones."""
+    """A file on this machine; what is known of it, if it is one of the known ones.
+
+    unchecked: it is a download without a known checksum.
+    """
 
     path: Path
     known: Known | None
+    unchecked: bool
 
 
 def located(source: str, progress: Progress = lambda done, total: None) -> Located:
@@ -31,12 +35,13 @@ def located(source: str, progress: Progress = lambda done, total: None) -> Locat
     """
     known = KNOWN.get(source) or next((known for known in KNOWN.values() if known.url == source), None)
     if not is_url(source) and (known is None or Path(source).exists()):
-        return Located(Path(source), None)
+        return Located(Path(source), None, unchecked=False)
     url = known.url if known else source
     path = cache_file(url)
+    sha256 = known.sha256 if known else None
     if not path.is_file():
-        fetch(url, path, sha256=known.sha256 if known else None, progress=progress)
-    return Located(path, known)
+        fetch(url, path, sha256=sha256, progress=progress)
+    return Located(path, known, unchecked=sha256 is None)
 
 
 def cache_file(url: str) -> Path:

@@ -71,4 +71,5 @@ def export_space(model: Model, out: Path) -> dict[str, Any]:
         (folder / "app.py").write_text(_APP, encoding="utf-8")
         (folder / "requirements.txt").write_text(f"facegan[studio]=={__version__}\n", encoding="utf-8")
         models.save(folder / "model.safetensors", model)
-    return {"folder": str(out), "licence": licence}
+        models.load(str(folder / "model.safetensors"))
+    return {"path": str(out), "licence": licence}

@@ -36,7 +36,7 @@ from facegan.interop.foreign import Foreign, Source, plain, widths_to_channels
 from facegan.interop.inert import MAX_NAME
 from facegan.interop.modules import class_of
 from facegan.networks.stylegan import StyleGANConfig
-from facegan.networks.stylegan2 import StyleGAN2Config
+from facegan.networks.stylegan2 import Architecture, StyleGAN2Config
 
 SG2_KIND, SG1_KIND = "stylegan2 (NVIDIA, TensorFlow)", "stylegan (NVIDIA, TensorFlow)"
 NETWORK = ("dnnlib.tflib.network", "Network")
@@ -144,8 +144,6 @@ def _stylegan2(g: Network) -> Foreign:
     if not _same_line(g.settings.get("resample_kernel", [1, 3, 3, 1]), [1, 3, 3, 1]):
         raise UsageError("Gs has a resample_kernel other than [1, 3, 3, 1]")
     last = f"synthesis/{resolution}x{resolution}"
-    kind = "skip" if "synthesis/4x4/ToRGB/weight" in variables else "orig"
-    kind = "resnet" if f"{last}/Skip/weight" in variables else kind
     base, most = _channels(variables, sizes)
     z_dim, w_dim, layers = _mapping_sizes(variables)
     config = StyleGAN2Config(
@@ -153,7 +151,7 @@ def _stylegan2(g: Network) -> Foreign:
         channels=shape_of(variables, f"{last}/ToRGB/weight", 4)[3],
         channel_base=base,
         channel_max=most,
-        g_architecture=kind,  # type: ignore[arg-type]
+        g_architecture=_architecture(variables, "synthesis/", "ToRGB", resolution),
         conv_clamp=_clamp(g),
         w_avg_beta=0.995,
         z_dim=z_dim,
@@ -198,12 +196,10 @@ def _add_discriminator(foreign: Foreign, d: Network) -> None:
     try:
         _drop_lod(variables)
         group = d.settings.get("mbstd_group_size", 4)
-        last = f"{config.resolution}x{config.resolution}"
-        kind = "skip" if "4x4/FromRGB/weight" in variables else "orig"
-        kind = "resnet" if f"{last}/Skip/weight" in variables else kind
+        kind = _architecture(variables, "", "FromRGB", config.resolution)
         if _clamp(d) != config.conv_clamp or type(group) is not int:
             raise UsageError("another conv_clamp, or no minibatch_std group")
-        foreign.config = replace(config, d_architecture=kind, minibatch_std_group=group)  # type: ignore[arg-type]
+        foreign.config = replace(config, d_architecture=kind, minibatch_std_group=group)
     except UsageError as error:
         foreign.left_out["D"] = f"does not fit the same config as G: {error}"
         return
@@ -215,6 +211,13 @@ def _add_discriminator(foreign: Foreign, d: Network) -> None:
         ours = re.sub(r"^Output/", "b4.out.", name) if name.startswith("Output/") else ours
         source = _source(name, numbers)
         foreign.discriminator[ours] = replace(source, name=f"D/{name}")
+
+
+def _architecture(variables: Mapping[str, Numbers], prefix: str, rgb: str, resolution: int) -> Architecture:
+    """By where the network has layers of their own: beside the last block, to or from RGB at 4x4."""
+    if f"{prefix}{resolution}x{resolution}/Skip/weight" in variables:
+        return "resnet"
+    return "skip" if f"{prefix}4x4/{rgb}/weight" in variables else "orig"
 
 
 def _clamp(network: Network) -> float | None:

@@ -5,6 +5,7 @@ export_torch(model, Path("faces.pt2"), start="z")     -> what was written
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,9 @@ def export_torch(model: Model, out: Path, *, start: Space = "z") -> dict[str, An
     exported = program.export()
     out.parent.mkdir(parents=True, exist_ok=True)
     with replaced(out) as temporary:
-        torch.export.save(exported, temporary, extra_files={METADATA: json.dumps(metadata(model))})
+        data = io.BytesIO()  # torch's own writer ends the process where a disk is full
+        torch.export.save(exported, data, extra_files={METADATA: json.dumps(metadata(model))})
+        temporary.write_bytes(data.getvalue())
         read = torch.export.load(temporary).module()
 
         def run(inputs: dict[str, Array]) -> Sequence[Array]:

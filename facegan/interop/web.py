@@ -60,9 +60,8 @@ def export_web(model: Model, out: Path, *, half: bool = False) -> dict[str, Any]
         for name in RUNTIME_FILES:
             shutil.copyfile(runtime / name, folder / "ort" / name)
         shutil.copyfile(PAGE / _LICENCE, folder / "ort" / "LICENSE.txt")
-        found = require_same_faces(
-            model, ["z", *list(parts["faces"].examples)[1:]], _both(folder, parts), HALF if half else EXACT
-        )
+        inputs = list(dict.fromkeys([*parts["mapping"].examples, *list(parts["faces"].examples)[1:]]))
+        found = require_same_faces(model, inputs, _both(folder, parts), HALF if half else EXACT)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return written(out, size, found)
 

@@ -64,8 +64,8 @@ class StyleGAN2Config(StyleConfig):
 
     def __post_init__(self) -> None:
         self.check_style((8, 16, 32, 64, 128, 256, 512, 1024))
-        if self.conv_clamp is not None and self.conv_clamp <= 0:
-            raise UsageError(f"conv_clamp {self.conv_clamp}: above 0, or null for none")
+        if self.conv_clamp is not None and not 0 < self.conv_clamp < math.inf:
+            raise UsageError(f"conv_clamp {self.conv_clamp}: a finite number above 0, or null for none")
         if self.grows and (self.g_architecture != "skip" or self.d_architecture == "skip"):
             raise UsageError(
                 f"grows: a skip generator with a resnet or orig discriminator does, g_architecture "
