@@ -24,17 +24,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from facegan.config import UsageError, choose
 from facegan.files import require_writable_file
-from facegan.images import Pixels, Provenance, grid
+from facegan.images import Pixels, Provenance, enlarged, grid, scale_to
 from facegan.known import DEFAULT_PSI
 from facegan.layers import layers_text
 from facegan.randomness import Purpose, torch_generator
 from facegan.synthesis import SEEDS, Sampler, Start, latent
-from facegan.video import check_film, write_film
+from facegan.video import check_film, check_size, write_film
 
 PATHS, EASINGS, NOISES = ("z", "w"), ("smooth", "none"), ("const", "drift", "none")
 MAX_KEYS, MAX_WALKS, MAX_SCALE = 1000, 100, 32  # keys and walks are held in memory
@@ -336,14 +335,18 @@ def frames_per_key(seconds: float, fps: int) -> int:
     return round(seconds * fps)
 
 
-def enlarged(pixels: Pixels, scale: int) -> Pixels:
-    """uint8 [H, W, C] -> [scale H, scale W, C], by Lanczos."""
-    if scale == 1:
-        return pixels
-    height, width, channels = pixels.shape
-    image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
-    large = np.asarray(image.resize((scale * width, scale * height), Image.Resampling.LANCZOS), np.uint8)
-    return large.reshape(scale * height, scale * width, channels)
+def film_scale(scale: int | None, height: int, width: int) -> int:
+    """How many times frames of that size are enlarged; None: until the short side has WATCHABLE.
+
+    Raises:
+        UsageError: not 1 to MAX_SCALE, or a larger film than there can be.
+    """
+    if scale is None:
+        scale = min(MAX_SCALE, scale_to((height, width), WATCHABLE))
+    if not 1 <= scale <= MAX_SCALE:
+        raise UsageError(f"scale {scale}: 1 to {MAX_SCALE}")
+    check_size(scale * height, scale * width)
+    return scale
 
 
 def check_walks(path: Path, fps: int, noise: str) -> None:
@@ -365,24 +368,21 @@ def write_walks(
 ) -> Film:  # fmt: skip
     """Writes a film of rows x columns walks, among which the keys are dealt out.
 
-    scale: pixels of the film per pixel of the model, None: so many that its short side has WATCHABLE.
+    scale: pixels of the film per pixel of the model, as `film_scale`.
 
     Raises:
-        UsageError: as `walk`, `deal` and `write_film`; a scale that is not 1 to MAX_SCALE.
+        UsageError: as `walk`, `deal`, `film_scale` and `write_film`.
         OSError: it could not be written; nothing was.
     """
     check_walks(path, fps, noise)
     dealt = deal(keys, rows * columns)
     _, height, width = sampler.generator.image_shape
-    if scale is None:
-        scale = min(MAX_SCALE, -(-WATCHABLE // min(rows * height, columns * width)))
-    if not 1 <= scale <= MAX_SCALE:
-        raise UsageError(f"scale {scale}: 1 to {MAX_SCALE}")
+    times = film_scale(scale, rows * height, columns * width)
     how: dict[str, Any] = {"psi": psi, "noise": noise, "label": label, "held": held, "start": start}
 
     def frames() -> Iterator[Pixels]:
         for pictures in walks(sampler, dealt, motion, **how):
-            yield grid(np.stack([enlarged(picture, scale) for picture in pictures]), columns)
+            yield grid(np.stack([enlarged(picture, times) for picture in pictures]), columns)
             wrote()
 
     text = start.text(keys_text or ",".join(map(str, keys)))

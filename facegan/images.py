@@ -162,7 +162,22 @@ def enlarges(image_size: tuple[int, int], size: tuple[int, int], crop: Crop) -> 
     return (min(scales) if crop == "pad" else max(scales)) > 1
 
 
-# ---- grids
+# ---- larger pictures, and grids
+
+
+def scale_to(size: tuple[int, int], side: int) -> int:
+    """How many times a picture of that height and width is enlarged for a short side of `side` or more."""
+    return max(1, math.ceil(side / min(size)))
+
+
+def enlarged(pixels: Pixels, scale: int) -> Pixels:
+    """uint8 [H, W, C] -> [scale H, scale W, C], by Lanczos."""
+    if scale == 1:
+        return pixels
+    height, width, channels = pixels.shape
+    image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    large = np.asarray(image.resize((scale * width, scale * height), Image.Resampling.LANCZOS), np.uint8)
+    return large.reshape(scale * height, scale * width, channels)
 
 
 def grid(images: Pixels, columns: int | None = None) -> Pixels:

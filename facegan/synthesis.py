@@ -268,6 +268,14 @@ class Sampler:
         truncated = w if psi == 1 else centre + psi * (w - centre)
         return truncated if cutoff is None else torch.cat([truncated[:, :cutoff], w[:, cutoff:]], dim=1)
 
+    def pictures(self, w: Tensor, noise: str | list[Tensor] = "const") -> Pixels:
+        """As `images`, of any number of w, a batch at a time; maps may be one for all, [1, 1, H, W]."""
+        parts = torch.split(w, self.batch)
+        if isinstance(noise, str):
+            return np.concatenate([self.images(part, noise) for part in parts])
+        maps = zip(*(torch.split(each.expand(len(w), -1, -1, -1), self.batch) for each in noise), strict=True)
+        return np.concatenate([self.images(part, list(own)) for part, own in zip(parts, maps, strict=True)])
+
     @torch.inference_mode()
     def images(self, w: Tensor, noise: str | list[Tensor] = "const") -> Pixels:
         """w [N, num_ws, w_dim] -> pictures uint8 [N, H, W, C].

@@ -39,6 +39,12 @@ def check_film(path: Path, fps: int) -> None:
         raise UsageError(f"fps {fps}: 1 to {MAX_FPS[suffix]} in {suffix}")
 
 
+def check_size(height: int, width: int) -> None:
+    """Raises UsageError where frames of that size are larger than MAX_SIDE."""
+    if max(height, width) > MAX_SIDE:
+        raise UsageError(f"{width}x{height}: a film is at most {MAX_SIDE} pixels wide and high")
+
+
 def write_film(
     path: Path, frames: Iterable[Pixels], *, fps: int, description: str = "", loop: bool = True
 ) -> int:
@@ -57,9 +63,7 @@ def write_film(
     first = next(remaining, None)
     if first is None:
         raise UsageError("a film needs at least one frame")
-    height, width = first.shape[:2]
-    if max(height, width) > MAX_SIDE:
-        raise UsageError(f"{width}x{height}: a film is at most {MAX_SIDE} pixels wide and high")
+    check_size(*first.shape[:2])
     write = _write_gif if path.suffix.lower() == ".gif" else _write_coded
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial:
@@ -76,7 +80,9 @@ def _write_coded(path: Path, frames: Iterable[Pixels], fps: int, description: st
     if suffix == ".webp":
         file_options = {"loop": "0" if loop else "1"}  # how many times; 0: for ever
     written = 0
-    with av.open(str(path), "w", options=file_options) as container:
+    # FFmpeg takes a:b.mp4 for an address, unless it is absolute, and a%d.webp for many files, unless told
+    place, kind = str(path.absolute()), suffix[1:]
+    with av.open(place, "w", format=kind, options=file_options) as container:
         container.metadata["comment"] = description
         stream: Any = container.add_stream(codec, rate=Fraction(fps), options=codec_options)
         stream.pix_fmt = "yuv420p"

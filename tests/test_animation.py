@@ -16,7 +16,7 @@ from PIL import Image
 from small_stylegan2 import small_sampler
 
 from facegan import cli, models
-from facegan.animation import Held, Motion, deal, enlarged, parse_walks, spline, walk, walks, write_walks
+from facegan.animation import Held, Motion, deal, parse_walks, spline, walk, walks, write_walks
 from facegan.config import UsageError
 from facegan.images import Pixels
 from facegan.latents.files import Latents
@@ -222,17 +222,6 @@ def test_frames_are_made_a_batch_at_a_time(tiny: Sampler, monkeypatch: pytest.Mo
 # ---- films
 
 
-def test_enlarging_keeps_flat_pictures_and_the_mean_of_others() -> None:
-    for channels in (1, 3, 4):
-        flat = np.full((3, 5, channels), 77, np.uint8)
-        # a grey level is lost where colours are multiplied with alpha and divided by it
-        large = np.full((12, 20, channels), 77, np.uint8)
-        np.testing.assert_allclose(enlarged(flat, 4), large, rtol=0, atol=1 if channels == 4 else 0)
-    random = np.random.default_rng(0).integers(80, 176, (16, 16, 3), dtype=np.uint8)
-    assert enlarged(random, 3).mean() == pytest.approx(random.mean(), abs=1.0)
-    assert enlarged(random, 1) is random
-
-
 def film_size(path: Path) -> tuple[int, int, int]:
     with av.open(str(path)) as film:
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
@@ -258,6 +247,15 @@ def test_a_film_is_enlarged_until_its_short_side_can_be_watched(tiny: Sampler, t
     assert film_size(tmp_path / "a.mp4") == (2, 256, 512)
     with pytest.raises(UsageError, match="scale 0: 1 to 32"):
         write_walks(tmp_path / "b.mp4", tiny, range(4), Motion(1), scale=0)
+
+
+def test_a_film_that_is_too_large_is_refused_before_its_first_frame(
+    tiny: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = spied(tiny, monkeypatch)
+    with pytest.raises(UsageError, match="256x8448: a film is at most 8192"):  # 33 x 8 x 32
+        write_walks(tmp_path / "a.mp4", tiny, range(66), Motion(1), rows=33, scale=32)
+    assert given == []
 
 
 def test_the_walks_of_a_film_stand_row_by_row(

@@ -40,7 +40,8 @@ WORDS = {
         "--json",
     },
     "evaluate": {
-        "--model", "--data", "--metrics", "--samples", "--psi", "--seed", "--features", "--features-file",
+        "--model", "--data", "--metrics", "--samples", "--psi", "--noise", "--seed", "--features",
+        "--features-file",
         "--pictures", "--resolution", "--crop", "--batch", "--device", "--precision", "--write", "--json",
     },
     "import": {"source", "--out", "--data", "--licence", "--json"},

@@ -30,6 +30,9 @@ from facegan.latents.direction_file import (
 from facegan.latents.directions import Direction, Directions
 from facegan.models import Model
 from facegan.networks.stylegan2 import StyleGAN2Config
+from facegan.serve.served import load_models
+from facegan.serve.settings import Settings
+from facegan.serve.studio.desk import Opened
 from facegan.synthesis import Sampler, latent
 
 
@@ -164,7 +167,7 @@ def test_the_table_has_a_row_a_direction_and_its_own_in_bold() -> None:
         "| direction | layers | age | smile |",
         "|---|---|---|---|",
         "| age | 0-1 | **+1.50** | -0.25 |",
-        "| smile | 4-4 | +0.00 | **+2.00** |",
+        "| smile | 4 | +0.00 | **+2.00** |",
     ]
 
 
@@ -227,22 +230,38 @@ def test_the_list_is_readable(model_file: Path, capsys: pytest.CaptureFixture[st
     assert "smile: layers 4; deviation 2.5; of attributes\n" in capsys.readouterr().out
 
 
-def test_a_file_beside_another_model_does_not_stand_in_the_way(
-    model_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Of a run, say, that has gone on since; named by --directions it is refused."""
+def change(model_file: Path) -> None:
+    """Makes another model of it, as a run that goes on does."""
     generator, _ = networks()
     with torch.no_grad():
         generator.w_avg += 1.0
     models.save(model_file, Model(generator, StyleGAN2Config(**SHAPE)))
+
+
+def test_a_file_beside_another_model_does_not_stand_in_the_way(
+    model_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Named by --directions it is refused."""
+    change(model_file)
     stale = str(beside(model_file))
-    assert edited(model_file, "--direction", "pca:0", "--seeds", "1", "--steps", "2") == 0
-    said = capsys.readouterr().err
-    assert said.startswith(f"facegan: note: {stale}: directions of another model, 'small'; ")
-    assert said.endswith("; it is left out\n")
-    assert edited(model_file, "--list", "--json") == 0
+    with pytest.warns(UserWarning, match="directions of another model, 'small'; .*; it is left out") as notes:
+        assert edited(model_file, "--direction", "pca:0", "--seeds", "1", "--steps", "2") == 0
+    assert str(notes[0].message).startswith(f"{stale}: ")
+    capsys.readouterr()
+    with pytest.warns(UserWarning, match="left out"):
+        assert edited(model_file, "--list", "--json") == 0
     assert next(iter(json.loads(capsys.readouterr().out))) == "pca:0"
     assert edited(model_file, "--direction", "pca:0", "--directions", stale) == 2
+
+
+def test_studio_and_server_do_without_the_directions_of_another_model(model_file: Path) -> None:
+    change(model_file)
+    with pytest.warns(UserWarning, match="left out"):
+        assert not Opened(str(model_file), "cpu").directions.given
+    with pytest.warns(UserWarning, match="left out"):
+        table = load_models(Settings(models=(str(model_file),), device="cpu"))
+    assert table.named("").facts()["directions"] == {}
+    table.close()
 
 
 def test_a_file_elsewhere_is_named(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from facegan import cli, models
 from facegan.config import UsageError
 from facegan.images import read_provenance
 from facegan.latents.directions import Direction, Directions, moved, principal, semantic
-from facegan.latents.sheets import Edit, figure, sheet, strengths
+from facegan.latents.sheets import Edit, figure, layout_of, sheet, strengths
 from facegan.networks.stylegan import StyleGANConfig, StyleGANGenerator
 from facegan.synthesis import Sampler, latent
 
@@ -178,7 +178,7 @@ def test_a_sheet_has_its_seeds_and_strengths_at_the_edges() -> None:
 def test_a_sheet_s_pictures_stand_side_by_side_below_and_beside_the_labels() -> None:
     """64 px: wider than the labels, so that the pictures touch, in the lower right corner of the sheet."""
     pictures = np.random.default_rng(0).integers(1, 255, (6, 64, 64, 3), dtype=np.uint8)
-    drawn = figure(pictures, [3, 4], Edit([direction(0)], [], [-2.0, 0.0, 2.0]))
+    drawn = figure(pictures, layout_of([3, 4], Edit([direction(0)], [], [-2.0, 0.0, 2.0]), (64, 64)))
     whole = np.concatenate([np.concatenate(list(row), axis=1) for row in pictures.reshape(2, 3, 64, 64, 3)])
     assert (drawn[-128:, -192:] == whole).all()
     height, width, _ = drawn.shape
@@ -272,6 +272,13 @@ def test_the_command_lists_the_strongest(model_file: Path, capsys: pytest.Captur
         (["--direction", "pca:0=1", "--steps", "3"], "--steps has no effect"),
         (["--direction", "pca:0", "--styles", "coarsest"], "coarsest"),
         (["--direction", "pca:0", "--out", "a.bmp"], "picture format"),
+        (["--direction", "pca:0", "--steps", "1000", "--out", "a.webp"], "WEBP holds at most 16,383 a side"),
+        (["--direction", "pca:0000000001"], "direction 'pca:0000000001': 0 to 5"),
+        (["--list", "--direction", "pca:0"], "--direction has no effect with --list"),
+        (["--list", "--strength", "1..2"], "--strength has no effect with --list"),
+        (["--list", "--steps", "3"], "--steps has no effect with --list"),
+        (["--list", "--seeds", "7"], "--seeds has no effect with --list"),
+        (["--list", "--psi", "0"], "--psi has no effect with --list"),
     ],
 )
 def test_wrong_use_is_one_line(

@@ -15,7 +15,7 @@ from PIL import Image
 from small_data import encoded, noise
 
 from facegan import images
-from facegan.images import Crop, decode, enlarges, fit, grid, to_float, to_uint8
+from facegan.images import Crop, decode, enlarged, enlarges, fit, grid, scale_to, to_float, to_uint8
 
 
 def values(image: Image.Image) -> list[Any]:
@@ -329,3 +329,26 @@ def test_grid_places_pictures_row_by_row_and_fills_with_black(
             for x in range(6):
                 expected[row_number * 4 + y, column * 6 + x] = pictures[number, y, x]
     np.testing.assert_array_equal(grid(pictures, columns), expected)
+
+
+# ---- larger pictures
+
+
+def test_enlarging_keeps_flat_pictures_and_the_mean_of_others() -> None:
+    for channels in (1, 3, 4):
+        flat = np.full((3, 5, channels), 77, np.uint8)
+        # a grey level is lost where colours are multiplied with alpha and divided by it
+        large = np.full((12, 20, channels), 77, np.uint8)
+        np.testing.assert_allclose(enlarged(flat, 4), large, rtol=0, atol=1 if channels == 4 else 0)
+    random = np.random.default_rng(0).integers(80, 176, (16, 16, 3), dtype=np.uint8)
+    assert enlarged(random, 3).mean() == pytest.approx(random.mean(), abs=1.0)
+    assert enlarged(random, 1) is random
+
+
+@pytest.mark.parametrize(
+    ("size", "scale"), [((64, 64), 4), ((80, 100), 4), ((300, 256), 1), ((1000, 900), 1)]
+)
+def test_the_short_side_decides_how_many_times_a_picture_is_enlarged(
+    size: tuple[int, int], scale: int
+) -> None:
+    assert scale_to(size, 256) == scale

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,6 +246,31 @@ def test_a_tuned_model_takes_its_latents_and_the_directions(
     )
     assert carried.card.leakage == ()  # it was measured of the other model
     assert (tmp_path / "e.png").is_file()
+    mark = read_provenance(out / "inverted0000.png")
+    assert mark is not None
+    assert mark.edit == "inverted from a picture, small tuned to it"
+    assert mark.model == models.load(str(out / "model.safetensors")).name == "found"
+
+
+def test_a_tuned_model_draws_a_batch_of_pictures_at_a_time(
+    model_file: Path, targets: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inversion, "TUNING_STEPS", 1)
+    monkeypatch.setattr(Sampler.__init__, "__kwdefaults__", Sampler.__init__.__kwdefaults__ | {"batch": 1})
+    batches: list[int] = []
+    images = Sampler.images
+
+    def counted(self: Sampler, w: torch.Tensor, noise: Any = "const") -> Any:
+        batches.append(len(w))
+        return images(self, w, noise)
+
+    monkeypatch.setattr(Sampler, "images", counted)
+    photos = [str(tmp_path / f"{number}.png") for number in range(2)]
+    for path, picture in zip(photos, targets, strict=True):
+        save(path, picture)
+    words = ["--model", str(model_file), "--out", str(tmp_path / "out"), "--steps", "1", "--tune"]
+    assert cli.run(["invert", *photos, *words]) == 0
+    assert batches == [1] * 6  # of the nearest, of those that the search began at, of the tuned model
 
 
 def test_wrong_uses_are_one_line(
@@ -267,6 +293,8 @@ def test_wrong_uses_are_one_line(
     ):
         assert expected in one_line(capsys, ["invert", *words, *model])
     assert not (tmp_path / "out").exists()
+    said = one_line(capsys, ["invert", good, "--model", str(model_file), "--out", good])
+    assert said.startswith(f"facegan: --out {good!r}: {good} is not a folder")
 
 
 def test_a_small_picture_is_enlarged_with_a_note(
@@ -279,13 +307,13 @@ def test_a_small_picture_is_enlarged_with_a_note(
 
 
 def test_directions_of_another_model_are_left_behind_with_a_note(
-    targets: Pixels, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    targets: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inversion, "TUNING_STEPS", 1)
     models.save(tmp_path / "m.safetensors", small_sampler().model)
     (tmp_path / "m.directions.safetensors").write_bytes(b"damaged")
     save(tmp_path / "a.png", targets[0])
     words = ["--model", str(tmp_path / "m.safetensors"), "--out", str(tmp_path / "out"), "--steps", "1"]
-    assert cli.run(["invert", str(tmp_path / "a.png"), *words, "--tune"]) == 0
-    assert "the tuned model has no directions" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match=r"m\.directions\.safetensors: .*; it is left out"):
+        assert cli.run(["invert", str(tmp_path / "a.png"), *words, "--tune"]) == 0
     assert not (tmp_path / "out" / "model.directions.safetensors").exists()

@@ -114,3 +114,9 @@ def test_each_stage_is_told_as_it_begins_and_every_ten_seconds(
         "distances: 0 of 3",
         "seconds: samples of m 11.5, distances 0.5",
     ]
+
+
+def test_a_stage_of_unknown_length_tells_no_total(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.stages() as advance:
+        advance("download", 1900, 0)
+    assert capsys.readouterr().err.splitlines()[0] == "download: 1,900"

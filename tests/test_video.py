@@ -197,6 +197,17 @@ def test_an_interrupted_film_leaves_the_old_one_and_nothing_else(tmp_path: Path,
     assert path.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("name", ["walk:1.mp4", "sub:dir/w.mp4", "a%d.mp4", "a%d.webp", "file:a.webp"])
+def test_names_that_are_addresses_or_patterns_elsewhere_are_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """FFmpeg's protocols are before a colon, and the numbers of its files behind a percent sign."""
+    monkeypatch.chdir(tmp_path)
+    write_film(Path(name), film_frames(3), fps=10)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+    assert len(read_film(tmp_path / name)) == 3
+
+
 def test_frames_too_large_for_players_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="8194x2: a film is at most 8192"):
         write_film(tmp_path / "a.gif", film_frames(1, 2, 8194), fps=10)

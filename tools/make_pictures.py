@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from facegan import models
-from facegan.animation import Motion, enlarged, write_walks
+from facegan.animation import Motion, write_walks
 from facegan.cli import run
-from facegan.images import Provenance, grid, save
+from facegan.images import Provenance, enlarged, grid, save
 from facegan.latents.direction_file import beside, read
 from facegan.latents.directions import moved
 from facegan.latents.inversion import invert, tune

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from facegan.cli.options import AsJson, Device, Model, Precision, given_start, opened_model, print_result
+from facegan.cli.options import (
+    AsJson,
+    Batch,
+    Device,
+    Label,
+    Model,
+    Precision,
+    Psi,
+    StartLatents,
+    given_start,
+    opened_model,
+    print_result,
+)
 from facegan.config import UsageError
 from facegan.known import DEFAULT_MODEL, DEFAULT_PSI
 from facegan.terminal import counter, number, whole_number
@@ -41,28 +53,19 @@ def animate(
     styles: Annotated[
         str | None, typer.Option(help="Those of --mix: coarse, middle, fine, A-B; default: coarse.")
     ] = None,
-    psi: Annotated[
-        float | None,
-        typer.Option(
-            parser=number,
-            metavar="X",
-            help=f"Truncation: 1 is the whole variety, 0 the average; default: {DEFAULT_PSI}.",
-        ),
-    ] = None,
+    psi: Psi = None,
     noise: Annotated[
         str, typer.Option(help="const: held, drift: goes once around in the film, or none.")
     ] = "const",
-    label: Annotated[str, typer.Option(help="Of a model with labels: glasses=yes,age=old.")] = "",
-    latents: Annotated[
-        Path | None, typer.Option(help="Pass the w or z of this .npz or .json instead of seeds.")
-    ] = None,
+    label: Label = "",
+    latents: StartLatents = None,
     scale: Annotated[
         int | None,
         typer.Option(
             parser=whole_number, metavar="N", help="Enlarge N times; default: to a short side of 256 or more."
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")] = 32,
+    batch: Batch = 32,
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: AsJson = False,

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facegan.cli.options import AsJson, Device, Model, Precision, given_start, opened_model, print_result
+from facegan.cli.options import (
+    AsJson,
+    Device,
+    Label,
+    Model,
+    Noise,
+    Precision,
+    Psi,
+    StartLatents,
+    given_start,
+    opened_model,
+    print_result,
+)
 from facegan.config import UsageError
-from facegan.known import DEFAULT_MODEL, DEFAULT_PSI
-from facegan.terminal import number, say, whole_number
+from facegan.known import DEFAULT_MODEL
+from facegan.terminal import number, whole_number
 
 if TYPE_CHECKING:
     from facegan.latents.directions import Direction
@@ -24,9 +37,7 @@ def edit(
     seeds: Annotated[
         str | None, typer.Option(help="Ranges and lists: 0-3, 1,5; a row each; default: 0-3.")
     ] = None,
-    latents: Annotated[
-        Path | None, typer.Option(help="Start from the w or z of this .npz or .json instead of seeds.")
-    ] = None,
+    latents: StartLatents = None,
     strength: Annotated[
         str | None,
         typer.Option(
@@ -48,12 +59,9 @@ def edit(
     ] = None,
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("edit.png"),
     model: Model = DEFAULT_MODEL,
-    psi: Annotated[
-        float | None,
-        typer.Option(parser=number, metavar="X", help=f"Truncation; default: {DEFAULT_PSI}."),
-    ] = None,
-    noise: Annotated[str, typer.Option(help="const, random or none.")] = "const",
-    label: Annotated[str, typer.Option(help="Of a model with labels: glasses=yes,age=old.")] = "",
+    psi: Psi = None,
+    noise: Noise = "const",
+    label: Label = "",
     listed: Annotated[bool, typer.Option("--list", help="List the directions instead.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -63,37 +71,37 @@ def edit(
     from facegan import models
     from facegan.files import require_writable_file
     from facegan.images import Provenance, save, save_format
-    from facegan.latents.direction_file import beside, read
+    from facegan.latents.direction_file import read, read_beside
     from facegan.latents.directions import KINDS, Directions
-    from facegan.latents.sheets import Edit, figure, sheet, strengths
+    from facegan.latents.sheets import Edit, figure, layout_of, sheet, strengths
     from facegan.layers import parse_layers
+    from facegan.output import require_sides
     from facegan.synthesis import Sampler
 
     if not direction and not listed:
         raise UsageError("--direction is missing: such as --direction pca:0; --list shows what there is")
+    if listed:
+        _require_none(
+            "with --list",
+            {"--direction": direction or None, "--strength": strength, "--steps": steps}
+            | {"--seeds": seeds, "--latents": latents, "--psi": psi},
+        )
     named = [text.partition("=") for text in direction or []]
     is_swept = any(not equals for _, equals, _ in named)
-    for option, value in (("--strength", strength), ("--steps", steps)):
-        if value is not None and not is_swept and not listed:
-            raise UsageError(
-                f"{option} has no effect without a direction that is swept: one without =STRENGTH"
-            )
+    if not is_swept:
+        swept_only = {"--strength": strength, "--steps": steps}
+        _require_none("without a direction that is swept: one without =STRENGTH", swept_only)
     sweep = "-3..3" if strength is None else strength
     start, chosen, text, truncation = given_start(seeds, "0-3", latents, psi)
     range_of = strengths(sweep, steps)
-    save_format(out)
+    kind = save_format(out)
     require_writable_file(out, "--out")
     sampler = Sampler(opened_model(model), device=device, precision=precision)
-    given: dict[str, Direction] = {}
-    if file is not None:
-        given = read(file, sampler.generator).directions
-    elif (path := beside(models.find(model))).is_file():
-        try:
-            given = read(path, sampler.generator).directions
-        except UsageError as error:  # one that nobody has named, and that pca:0 and sefa:0 do without
-            say(f"facegan: note: {error}; it is left out")
+    generator = sampler.generator
+    fitted = read_beside(models.find(model), generator) if file is None else read(file, generator)
+    given = {} if fitted is None else fitted.directions
     known = Directions(sampler, given=given)
-    layers = None if styles is None else parse_layers(styles, sampler.generator.num_ws)
+    layers = None if styles is None else parse_layers(styles, generator.num_ws)
     if listed:
         found = [known.named(name, layers) for name in given]
         found += [each for kind in KINDS for each in known.first(kind, 10, layers)]
@@ -102,13 +110,26 @@ def edit(
     swept = [known.named(name, layers) for name, equals, _ in named if not equals]
     held = [(known.named(name, layers), number(value)) for name, equals, value in named if equals]
     asked = Edit(swept, held, range_of)
+    layout = layout_of(chosen, asked, generator.image_shape[1:])
+    require_sides(kind, *layout.size)
     pictures, _ = sheet(sampler, chosen, asked, truncation, noise, label, start)
     along = " ".join(direction or []) + (f" {sweep}" if is_swept else "")
     along += f" layers {styles}" if styles else ""
     out.parent.mkdir(parents=True, exist_ok=True)
     said = Provenance(sampler.model.name, start.text(text), truncation, label=label, edit=along)
-    save(out, figure(pictures, chosen, asked), said)
+    save(out, figure(pictures, layout), said)
     print_result({"sheet": str(out), "pictures": len(pictures)}, as_json)
+
+
+def _require_none(where: str, options: Mapping[str, object]) -> None:
+    """Checks that no option is given that has no effect there.
+
+    Raises:
+        UsageError: one is.
+    """
+    for option, value in options.items():
+        if value is not None:
+            raise UsageError(f"{option} has no effect {where}")
 
 
 def _described(direction: Direction, as_json: bool) -> dict[str, Any] | str:

@@ -45,7 +45,7 @@ def invert(
 
     from facegan import models
     from facegan.images import CROPS, Provenance, grid, save
-    from facegan.latents.direction_file import beside, carried_over, read, write
+    from facegan.latents.direction_file import beside, carried_over, read_beside, write
     from facegan.latents.files import Latents, check_latents_path, write_latents
     from facegan.latents.inversion import SPACES, STEPS, TUNING_STEPS, grey_levels_apart, invert, tune
     from facegan.models import RUN_MODEL
@@ -58,13 +58,9 @@ def invert(
     sampler = Sampler(opened_model(model), device=device, precision=precision)
     targets = _read(pictures, sampler.generator.image_shape, cast("Crop", crop))
     latents_path = out / "latents.npz"
-    check_latents_path(latents_path, sampler, len(targets))
-    known = None
-    if tuned and (path := beside(models.find(model))).is_file():
-        try:
-            known = read(path, sampler.generator)
-        except UsageError as error:
-            say(f"facegan: note: {error}; the tuned model has no directions")
+    check_latents_path(latents_path, sampler, len(targets), "--out")
+    known = read_beside(models.find(model), sampler.generator) if tuned else None
+    said = "inverted from a picture"
     with stages() as progress:
         found = invert(
             sampler, targets, space=space, steps=STEPS if steps is None else steps, advance=progress
@@ -72,18 +68,20 @@ def invert(
         made, sheet = found.pictures, [targets, found.pictures]
         if tuned:
             nearer = tune(sampler, found.w, targets, steps=TUNING_STEPS, advance=progress)
+            nearer.name = out.resolve().name  # as models.load will call it
+            said += f", {sampler.model.name} tuned to it"
             sampler = Sampler(nearer, device=device, precision=precision)
-            made = sampler.images(found.w.to(sampler.generator.w_avg.device))
+            made = sampler.pictures(found.w.to(sampler.generator.w_avg.device))
             sheet.append(made)
     write_latents(
         latents_path, sampler, range(len(targets)), start=Latents("w", w_rows=found.w.double().numpy())
     )
     names = [f"inverted{number:04d}.png" for number in range(len(targets))]
-    said = Provenance(sampler.model.name, "", 1.0, edit="inverted from a picture")
+    provenance = Provenance(sampler.model.name, "", 1.0, edit=said)
     for name, picture in zip(names, made, strict=True):
-        save(out / name, picture, said)
+        save(out / name, picture, provenance)
     shown = np.stack([part[:MAX_SHEET_ROWS] for part in sheet], axis=1)
-    save(out / "sheet.png", grid(shown.reshape(-1, *made.shape[1:]), len(sheet)), said)
+    save(out / "sheet.png", grid(shown.reshape(-1, *made.shape[1:]), len(sheet)), provenance)
     result = {"folder": str(out), "latents": str(latents_path), "sheet": str(out / "sheet.png")}
     if tuned:
         result["model"] = str(out / RUN_MODEL)

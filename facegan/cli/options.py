@@ -12,7 +12,7 @@ import typer
 
 from facegan.config import UsageError
 from facegan.known import DEFAULT_PSI
-from facegan.terminal import say
+from facegan.terminal import number, say, whole_number
 
 if TYPE_CHECKING:
     from facegan.models import Model as LoadedModel
@@ -24,6 +24,20 @@ Model = Annotated[str, typer.Option(help="A shipped name, .safetensors file, run
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Psi = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="X",
+        help=f"Truncation: 1 is the whole variety, 0 the average face; default: {DEFAULT_PSI}.",
+    ),
+]
+StartLatents = Annotated[
+    Path | None, typer.Option(help="Start from the w or z of this .npz or .json instead of seeds.")
+]
+Noise = Annotated[str, typer.Option(help="const, random or none.")]
+Label = Annotated[str, typer.Option(help="Of a model with labels: glasses=yes,age=old; seeds draw the rest.")]
+Batch = Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")]
 
 
 def given_start(

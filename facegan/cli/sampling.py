@@ -8,23 +8,30 @@ from typing import Annotated, Any
 
 import typer
 
-from facegan.cli.options import AsJson, Device, Model, Precision, given_start, opened_model, print_result
+from facegan.cli.options import (
+    AsJson,
+    Batch,
+    Device,
+    Label,
+    Model,
+    Noise,
+    Precision,
+    Psi,
+    StartLatents,
+    given_start,
+    opened_model,
+    print_result,
+)
 from facegan.config import UsageError, choose
 from facegan.known import DEFAULT_MODEL, DEFAULT_PSI
 from facegan.terminal import counter, number, whole_number
 
 FIGURES = ("stylegan",)
 
-Psi = typer.Option(parser=number, metavar="X", help="Truncation: 1 is the whole variety, 0 the average face.")
-Noise = Annotated[str, typer.Option(help="const, random or none.")]
-Label = Annotated[
-    str, typer.Option(help="Of a model with labels: glasses=yes,age=old; each seed draws the rest.")
-]
 Cutoff = Annotated[
     int | None,
     typer.Option(parser=whole_number, metavar="N", help="Truncate the first N layers only; default: all."),
 ]
-Batch = Annotated[int, typer.Option(parser=whole_number, metavar="N", help="Pictures made at once.")]
 
 
 def generate(
@@ -33,14 +40,7 @@ def generate(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("faces"),
     model: Model = DEFAULT_MODEL,
-    psi: Annotated[
-        float | None,
-        typer.Option(
-            parser=number,
-            metavar="X",
-            help=f"Truncation: 1 is the whole variety, 0 the average face; default: {DEFAULT_PSI}.",
-        ),
-    ] = None,
+    psi: Psi = None,
     cutoff: Cutoff = None,
     noise: Noise = "const",
     label: Label = "",
@@ -54,9 +54,7 @@ def generate(
             parser=number, metavar="R", help="With --like: 0 is the face itself, 1 any other; default: 0.3."
         ),
     ] = None,
-    latents: Annotated[
-        Path | None, typer.Option(help="Start from the w or z of this .npz or .json instead of seeds.")
-    ] = None,
+    latents: StartLatents = None,
     save_latents: Annotated[
         Path | None, typer.Option(help="Write the w of the pictures to this .npz.")
     ] = None,
@@ -124,7 +122,7 @@ def mix(
         str | None, typer.Option(help="stylegan: coarse, middle and fine styles in one picture.")
     ] = None,
     model: Model = DEFAULT_MODEL,
-    psi: Annotated[float, Psi] = DEFAULT_PSI,
+    psi: Psi = None,
     cutoff: Cutoff = None,
     noise: Noise = "const",
     label: Label = "",
@@ -156,7 +154,7 @@ def mix(
             row_seeds,
             column_seeds,
             bands,
-            psi=psi,
+            psi=DEFAULT_PSI if psi is None else psi,
             noise=noise,
             cutoff=cutoff,
             label=label,

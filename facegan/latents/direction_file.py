@@ -2,6 +2,7 @@
 
     path = beside(models.find("stylegan2-64-tiny"))
     found = read(path, sampler.generator)      -> DirectionFile: .directions by name, .card
+    read_beside(model_path, generator)         the same of the file there; None where it does not fit
     write(path, found)
     carried_over(found, generator)             the same directions for a model tuned from that one
     leakage_table(found)                       Markdown: what moving along each direction changes
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ import torch
 from facegan import tensor_file
 from facegan.config import UsageError, from_json, to_json
 from facegan.latents.directions import Direction
+from facegan.layers import layers_text
 from facegan.networks.base import Generator
 
 KIND, FORMAT = "directions", 1
@@ -132,6 +135,22 @@ def read(path: Path, generator: Generator) -> DirectionFile:
     return DirectionFile(header.card, directions)
 
 
+def read_beside(model: Path, generator: Generator) -> DirectionFile | None:
+    """The directions of the file beside a model's; None where there is none.
+
+    Warns: of one that is not usable, as that of a run that has gone on since; nobody has named it, and
+    components do without it, so it is left out.
+    """
+    path = beside(model)
+    if not path.is_file():
+        return None
+    try:
+        return read(path, generator)
+    except UsageError as error:
+        warnings.warn(f"{error}; it is left out", stacklevel=2)
+        return None
+
+
 def _check(header: _Header, num_ws: int) -> None:
     card, entries = header.card, header.entries
     names = [entry.name for entry in entries]
@@ -167,6 +186,5 @@ def leakage_table(found: DirectionFile) -> str:
             f"**{cell}**" if name == direction.name else cell
             for name, cell in zip(card.attributes, cells, strict=True)
         ]
-        layers = f"{direction.layers[0]}-{direction.layers[-1]}"
-        lines.append(f"| {direction.name} | {layers} | " + " | ".join(cells) + " |")
+        lines.append(f"| {direction.name} | {layers_text(direction.layers)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

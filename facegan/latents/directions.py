@@ -95,9 +95,10 @@ class Directions:
             raise UsageError(f"direction {name!r}: {has}such as pca:0 or sefa:3{hint}")
         layers = range(self._sampler.generator.num_ws) if layers is None else layers
         choose("kind of direction", kind, KINDS)
-        number, count = int(text[:9]), self._sampler.generator.w_dim
-        if number >= count:
-            raise UsageError(f"direction {name!r}: 0 to {count - 1}, as many as w has numbers")
+        count = self._sampler.generator.w_dim
+        if len(text) > 9 or int(text) >= count:
+            raise UsageError(f"direction {name[:40]!r}: 0 to {count - 1}, as many as w has numbers")
+        number = int(text)
         vectors = self._pca if kind == "pca" else self._sefa(layers)
         return self._measured(f"{kind}:{number}", vectors[number], layers)
 

@@ -251,17 +251,18 @@ def _array(path: Path, key: str, rows: Any) -> Array:
 # ---- writing
 
 
-def check_latents_path(path: Path, sampler: Sampler, count: int) -> None:
+def check_latents_path(path: Path, sampler: Sampler, count: int, what: str = "--save-latents") -> None:
     """Checks before the work that the w of so many pictures can be written there.
 
     Raises:
-        UsageError: another suffix, an unwritable place, or more than can be read back.
+        UsageError: another suffix, an unwritable place, or more than can be read back; `what` is how the
+            message calls it.
     """
-    suffix_of(path, "format of --save-latents", [".npz"])
-    require_writable_file(path, "--save-latents")
+    suffix_of(path, f"format of {what}", [".npz"])
+    require_writable_file(path, what)
     g = sampler.generator
     if (most := MAX_BYTES // (8 * g.num_ws * g.w_dim)) < count:
-        raise UsageError(f"--save-latents of {count:,} pictures: at most {most:,} of this model in one file")
+        raise UsageError(f"{what} of {count:,} pictures: at most {most:,} of this model in one file")
 
 
 def write_latents(

@@ -78,7 +78,7 @@ def invert(
         many = f" {first + 1} to {first + len(chosen)}" if len(targets) > len(chosen) else ""
         found.append(_search(sampler, own, eye, chosen, space, steps, f"inverting{many}", advance))
     starts, w = (torch.cat(parts) for parts in zip(*found, strict=True))
-    pictures, at_first = _pictures(sampler, w), _pictures(sampler, starts)
+    pictures, at_first = sampler.pictures(w), sampler.pictures(starts)
     apart, apart_at_first = (grey_levels_apart(each, targets) for each in (pictures, at_first))
     return Inversion(w.cpu(), pictures, apart, apart_at_first)
 
@@ -129,10 +129,6 @@ def _check(sampler: Sampler, targets: Pixels, steps: int) -> None:
         raise UsageError(f"pictures of shape {list(targets.shape)}: this model's are {wanted}, at least one")
     if not 1 <= steps <= MAX_STEPS:
         raise UsageError(f"steps {steps}: 1 to {MAX_STEPS:,}")
-
-
-def _pictures(sampler: Sampler, w: Tensor) -> Pixels:
-    return np.concatenate([sampler.images(rows) for rows in torch.split(w, sampler.batch)])
 
 
 # ---- the search

@@ -67,30 +67,42 @@ def sheet(
     Raises:
         UsageError: two directions with several seeds, too many pictures, or whatever Sampler.sample refuses.
     """
+    cells = _cells(seeds, edit)
+    pictures = []
+    for seed in seeds:
+        w = start.w(sampler, [seed], psi, None, label)
+        maps = sampler.noise_of(start.noise_seeds([seed]), noise)
+        all_w = torch.cat([moved(w, cell) for row in cells for cell in row])
+        pictures.append(sampler.pictures(all_w, maps))
+    return np.concatenate(pictures), len(cells[0])
+
+
+def _cells(seeds: Sequence[int], edit: Edit) -> list[list[list[tuple[Direction, float]]]]:
     if len(edit.swept) == 2 and len(seeds) != 1:
         raise UsageError(f"two directions make a sheet of one seed, not of {len(seeds)}")
     cells = edit.cells()
     count = len(seeds) * len(cells) * len(cells[0])
     if count > MAX_GRID:
         raise UsageError(f"a sheet of {count:,} pictures: at most {MAX_GRID:,}")
-    pictures = []
-    for seed in seeds:
-        w = start.w(sampler, [seed], psi, None, label)
-        maps = sampler.noise_of(start.noise_seeds([seed]), noise)
-        all_w = torch.cat([moved(w, cell) for row in cells for cell in row])
-        for part in torch.split(all_w, sampler.batch):
-            same = maps if isinstance(maps, str) else [m.expand(len(part), -1, -1, -1) for m in maps]
-            pictures.append(sampler.images(part, same))
-    return np.concatenate(pictures), len(cells[0])
+    return cells
 
 
-def figure(pictures: Pixels, seeds: Sequence[int], edit: Edit) -> Pixels:
-    """The pictures of a `sheet` in one [H, W, 3], with their seeds and strengths at the edges."""
+def layout_of(seeds: Sequence[int], edit: Edit, picture: tuple[int, int]) -> Layout:
+    """The layout of the `figure` of a sheet whose pictures have that height and width.
+
+    Raises:
+        UsageError: two directions with several seeds, or too many pictures.
+    """
+    _cells(seeds, edit)
     rows, columns = edit.labels(seeds)
-    height, width = pictures.shape[1:3]
-    drawn = Figure(Layout(label_font(height), rows, columns, [""], (height, width), sources=False))
+    return Layout(label_font(picture[0]), rows, columns, [""], picture, sources=False)
+
+
+def figure(pictures: Pixels, layout: Layout) -> Pixels:
+    """The pictures of a `sheet` in one [H, W, 3], with their seeds and strengths at the edges."""
+    drawn = Figure(layout)
     for number, picture in enumerate(pictures):
-        drawn.put(picture, 0, *divmod(number, len(columns)))
+        drawn.put(picture, 0, *divmod(number, len(layout.columns)))
     return drawn.pixels
 
 

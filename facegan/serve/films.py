@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from facegan.animation import MAX_SCALE, WATCHABLE, Motion, deal, frames_per_key, write_walks
+from facegan.animation import Motion, deal, film_scale, frames_per_key, write_walks
 from facegan.config import UsageError
 from facegan.serve.batching import Closed, QueueFull
 from facegan.serve.bodies import Animated
@@ -137,10 +137,10 @@ class Films:
             raise UsageError(
                 f"a film of {frames:,} frames: at most {self.settings.max_frames:,}; try fewer seconds or fps"
             )
-        _, *size = served.sampler.generator.image_shape
-        scale = asked.scale or min(MAX_SCALE, -(-WATCHABLE // min(size)))  # as write_walks chooses it
-        if scale * max(size) > self.settings.max_size:
-            raise UsageError(f"a film of {scale * max(size)} pixels a side: at most {self.settings.max_size}")
+        _, height, width = served.sampler.generator.image_shape
+        side = film_scale(asked.scale, height, width) * max(height, width)
+        if side > self.settings.max_size:
+            raise UsageError(f"a film of {side} pixels a side: at most {self.settings.max_size}")
         return motion
 
     def _make(self, job: Job, served: Served, asked: Animated, seeds: Sequence[int], motion: Motion) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from facegan import models
 from facegan.config import UsageError, choose, nearest
 from facegan.images import Pixels
-from facegan.latents.direction_file import beside, read
+from facegan.latents.direction_file import read_beside
 from facegan.latents.directions import Direction, Directions
 from facegan.networks.base import NOISE_MODES
 from facegan.serve.batching import Batcher
@@ -37,9 +37,10 @@ class UnknownModel(UsageError):
 
 
 class SharedSampler(Sampler):
-    """A sampler that several threads may use: a network runs for one at a time, whichever model's it is.
+    """A sampler that several threads may use: they take turns at w and pictures, whichever model's they are.
 
-    So films and batches take turns. One for all models, as what makes convolutions exact is the process's.
+    So a film holds up others for one batch only, and batches of two models do not slow each other down. What
+    goes to the generator itself, as the search for a picture's nearest face does, runs beside them.
     """
 
     _turn = threading.Lock()
@@ -67,8 +68,8 @@ class Served:
         self.sampler, self.name = sampler, sampler.model.name
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         self.batcher = Batcher(sampler, settings, made)
-        file = beside(path)
-        self._given = read(file, sampler.generator).directions if file.is_file() else {}
+        found = read_beside(path, sampler.generator)
+        self._given = {} if found is None else found.directions
         self.searching = ThreadPoolExecutor(1, "directions")  # of `direction`, one after the other
         self._direction = lru_cache(KEPT_DIRECTIONS)(self._found)
         self._directions: Directions | None = None

@@ -74,7 +74,7 @@ def write_film(
     start, numbers, psi, way = started(opened, keys)
     fps = FPS[path.suffix]
     motion = Motion(frames_per_key(seconds, fps), way, easing, loop)
-    text = "; ".join(face.text for face in keys)
+    text = "; ".join(face.full_text for face in keys)
     return write_walks(
         path,
         opened.sampler,
@@ -88,18 +88,18 @@ def write_film(
     )
 
 
-class Films:
-    """A folder of films that lasts as long as the studio does; the newest are kept."""
+class FilmFolder:
+    """A folder of films that lasts as long as the studio does; the newest KEPT_FILMS are kept."""
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="facegan-films-")
         self._numbers = itertools.count(1)
 
     def next(self, suffix: str) -> Path:
-        """A new name; the oldest of too many is deleted."""
+        """A new name; what would then be too many, the oldest, is deleted."""
         folder = Path(self._folder.name)
         films = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in films[: max(0, len(films) - KEPT_FILMS)]:
+        for old in films[: max(0, len(films) - KEPT_FILMS + 1)]:
             old.unlink(missing_ok=True)
         return folder / f"film-{next(self._numbers):03d}{suffix}"
 
@@ -111,7 +111,7 @@ def build(desk: Desk, common: Common) -> None:
     """The tab's content."""
     import gradio as gr
 
-    films = Films()
+    films = FilmFolder()
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
             gr.Markdown(

@@ -111,8 +111,8 @@ def near(opened: Opened, face: Face, radius: float, seeds: Sequence[int]) -> Cro
     centre = others.centre if others.centre.ndim == 1 else others.centre[:1]
     own = (opened.tensor([face]) - centre) / spread
     mixed = (1 - radius**2) ** 0.5 * own + radius * (others.w - others.centre)
-    of = face.text.removeprefix("like ")[: MAX_TEXT - 80]
-    texts = [face.text, *(f"like {of}, radius {radius:g}, seeds {seed}" for seed in seeds)]
+    of = face.full_text.removeprefix("like ")[: MAX_TEXT - 80]
+    texts = [face.full_text, *(f"like {of}, radius {radius:g}, seeds {seed}" for seed in seeds)]
     w = centre + torch.cat([own, mixed])
     return Crowd(opened.name, w, centre, tuple(texts), (None,) * (1 + len(seeds)))
 

@@ -20,7 +20,7 @@ from facegan import models
 from facegan.config import UsageError, choose
 from facegan.images import Pixels
 from facegan.known import DEFAULT_MODEL
-from facegan.latents.direction_file import beside, fingerprint, read
+from facegan.latents.direction_file import fingerprint, read_beside
 from facegan.latents.directions import Directions
 from facegan.serve.served import SharedSampler
 from facegan.serve.studio.faces import Face, from_png, to_png
@@ -55,12 +55,11 @@ class Opened:
         """Its directions, those of the file beside it among them.
 
         Raises:
-            UsageError: a model without styles, or a file of directions that is not usable.
+            UsageError: a model without styles.
         """
-        path = beside(self.path)
         known = Directions(self.sampler)  # refuses models without, before their file is looked at
-        if path.is_file():
-            known.given = read(path, self.sampler.generator).directions
+        if (found := read_beside(self.path, self.sampler.generator)) is not None:
+            known.given = found.directions
         return known
 
     def tensor(self, faces: Sequence[Face]) -> Tensor:
@@ -70,9 +69,7 @@ class Opened:
 
     def pictures(self, w: Tensor | Sequence[Face]) -> Pixels:
         """uint8 [N, H, W, C] of w [N, num_ws, w_dim], or of faces of this model."""
-        rows = w if isinstance(w, Tensor) else self.tensor(w)
-        parts = torch.split(rows, self.sampler.batch)
-        return np.concatenate([self.sampler.images(part) for part in parts])
+        return self.sampler.pictures(w if isinstance(w, Tensor) else self.tensor(w))
 
     def png(self, face: Face, pixels: Pixels | None = None) -> bytes:
         """The face as a PNG that can be opened again."""

@@ -71,8 +71,7 @@ def current(opened: Opened, face: Face) -> Face:
     """
     if not face.directions or face.directions == mark(opened, [name for name, _ in face.edits]):
         return face
-    text = f"{face.text} with {face.provenance('').edit} of earlier directions"
-    return replace(face, text=text, edits=(), directions="")
+    return replace(face, text=f"{face.full_text} of earlier directions", edits=(), directions="")
 
 
 def unedited(opened: Opened, face: Face) -> Face:

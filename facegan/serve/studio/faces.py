@@ -52,8 +52,16 @@ class Face:
 
     def provenance(self, model_name: str) -> Provenance:
         """What its picture says."""
-        edit = " ".join(f"{name}={strength:g}" for name, strength in self.edits)
-        return Provenance(model_name, self.text, self.psi, edit=edit)
+        return Provenance(model_name, self.text, self.psi, edit=self._edit)
+
+    @property
+    def _edit(self) -> str:
+        return " ".join(f"{name}={strength:g}" for name, strength in self.edits)
+
+    @property
+    def full_text(self) -> str:
+        """What it comes from, and how it was edited: "7 with smile=3"."""
+        return f"{self.text} with {self._edit}" if self.edits else self.text
 
     @property
     def origin(self) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 
 from PIL import ImageFont
 
-from facegan.animation import enlarged
 from facegan.config import UsageError
-from facegan.images import Pixels, Provenance, encode
+from facegan.images import Pixels, Provenance, encode, enlarged, scale_to
 from facegan.known import DEFAULT_PSI
 from facegan.layers import parse_layers, require_several_layers
 from facegan.mixing import Figure, Layout, mixed
@@ -93,14 +92,15 @@ class Mixture:
     @cached_property
     def figure(self) -> bytes:
         """The sheet with its labels, as `facegan mix` draws it, as a JPEG that says what it is."""
-        scale = max(1, round(FIGURE_SIDE / min(self.pictures.shape[1:3])))
-        size = scale * self.pictures.shape[1], scale * self.pictures.shape[2]
+        height, width = self.pictures.shape[1:3]
+        scale = scale_to((height, width), FIGURE_SIDE)
         font = ImageFont.load_default(size=16)
         assert isinstance(font, ImageFont.FreeTypeFont)  # what it is when a size is asked for
         rows, columns = ([face.text[:24] for face in side] for side in (self.rows, self.columns))
-        drawn = Figure(Layout(font, rows, columns, [self.styles], size))
+        drawn = Figure(Layout(font, rows, columns, [self.styles], (scale * height, scale * width)))
         for (row, column), picture in zip(self.places, self.pictures, strict=True):
             drawn.put(enlarged(picture, scale), 0, row, column)
+        rows, columns = ([face.full_text for face in side] for side in (self.rows, self.columns))
         said = f"rows {', '.join(rows)}, columns {', '.join(columns)}, styles {self.styles} of the columns"
         return encode(drawn.pixels, "JPEG", Provenance(self.title, said, self.columns[0].psi))
 
@@ -133,7 +133,7 @@ def mix(opened: Opened, rows: Sequence[Face], columns: Sequence[Face], styles: s
         Face(
             opened.name,
             mixed(w_rows[row : row + 1], w_columns[column : column + 1], layers)[0].cpu().numpy(),
-            f"row {own.text}, column {other.text}, styles {styles} of the column",
+            f"row {own.full_text}, column {other.full_text}, styles {styles} of the column",
             own.psi,
         )
         for row, own in enumerate(rows)

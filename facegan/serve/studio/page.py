@@ -31,6 +31,7 @@ TABS = {
     "about": ("About", about.build),
 }
 NUDGE_SECONDS = 2.0
+CACHE_SECONDS = 3600  # that gradio keeps its copies of films, and what was uploaded
 HINTS = {
     "create": "Click one to open it again.",
     "mix": "Click one to put it down the side of the mixtures.",
@@ -69,7 +70,8 @@ def gradio() -> Any:
 def page(desk: Desk) -> Any:
     """The page as gr.Blocks."""
     gr = gradio()
-    with gr.Blocks(title="facegan studio", analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
+    cache = CACHE_SECONDS, CACHE_SECONDS  # how often gradio looks for old files, and what is old
+    with gr.Blocks(title="facegan studio", analytics_enabled=False, delete_cache=cache) as blocks:
         with gr.Row(elem_id="header"):
             with gr.Column(scale=4, min_width=300):
                 gr.Markdown(TITLE, elem_id="title")

@@ -13,16 +13,14 @@ from __future__ import annotations
 import base64
 import functools
 import html
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from facegan.animation import enlarged
 from facegan.config import UsageError, first_line
-from facegan.images import Pixels, Provenance, encode, rgb
+from facegan.images import Pixels, Provenance, encode, enlarged, rgb, scale_to
 from facegan.serve.studio.desk import Opened
 from facegan.serve.studio.faces import Face
 
@@ -82,10 +80,8 @@ class Tile:
 
 def shown(pixels: Pixels, provenance: Provenance | None, side: int = TILE_SIDE) -> str:
     """uint8 [H, W, C] as a data: URI of a JPEG, enlarged by Lanczos to a short side of `side` or more."""
-    scale = max(1, math.ceil(side / min(pixels.shape[:2])))
-    return data_uri(
-        "image/jpeg", encode(np.ascontiguousarray(rgb(enlarged(pixels, scale))), "JPEG", provenance)
-    )
+    large = enlarged(pixels, scale_to(pixels.shape[:2], side))
+    return data_uri("image/jpeg", encode(np.ascontiguousarray(rgb(large)), "JPEG", provenance))
 
 
 def data_uri(kind: str, data: bytes) -> str:
@@ -153,7 +149,7 @@ def large(opened: Opened, face: Face | None, pixels: Pixels | None = None) -> st
     picture = opened.pictures([face])[0] if pixels is None else pixels
     source = shown(picture, face.provenance(opened.title), LARGE_SIDE)
     height, width = picture.shape[:2]
-    scale = max(1, math.ceil(LARGE_SIDE / min(height, width)))
+    scale = scale_to((height, width), LARGE_SIDE)
     name = html.escape(file_stem(face))
     alt, caption = html.escape(described(face)), html.escape(face.origin)
     edits = " ".join(f"{each} {strength:+g}" for each, strength in face.edits)
