@@ -18,7 +18,6 @@ import facegan
 from facegan.latents.inversion import grey_levels_apart, invert, tune
 from facegan.people.person import Person
 from facegan.people.render import render
-from facegan.randomness import Purpose, numpy_generator
 
 
 def main() -> None:
@@ -29,9 +28,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2)
     asked = parser.parse_args()
     sampler = facegan.load(asked.model, device="cpu", precision="fp32")
-    generators = (numpy_generator(asked.seed, number, Purpose.PERSON) for number in range(asked.people))
     side = sampler.generator.image_shape[1]
-    given = np.stack([render(Person.sample(generator), side).image for generator in generators])
+    people = (Person.numbered(asked.seed, number) for number in range(asked.people))
+    given = np.stack([render(person, side).image for person in people])
     others = sampler.sample(range(16), 0.7)
     threads = torch.get_num_threads()
     print(f"{asked.model}, {asked.people} people, torch {torch.__version__}, {threads} threads\n")

@@ -45,7 +45,6 @@ from facegan.people.head import ANCESTRIES
 from facegan.people.labels import labels_of
 from facegan.people.person import Person
 from facegan.people.render import render
-from facegan.randomness import Purpose, numpy_generator
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
@@ -120,7 +119,7 @@ class _Folder:
 def draw(count: int, seed: int, resolution: int) -> Iterator[Portrayed]:
     """The first people of a seed in one pose and light, without expression, hats, glasses and make-up."""
     for number in range(count):
-        person = Person.sample(numpy_generator(seed, number, Purpose.PERSON)).replace(**NORMALISED)
+        person = Person.numbered(seed, number).replace(**NORMALISED)
         portrait = render(person, resolution)
         labels = labels_of(person, portrait.landmarks)
         yield Portrayed(str(number), portrait.image, portrait.landmarks, labels)

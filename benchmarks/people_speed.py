@@ -31,14 +31,13 @@ from machine import load_of_quiet_machine
 
 from facegan.people.person import Person
 from facegan.people.render import render
-from facegan.randomness import Purpose, numpy_generator
 
 PACKAGE = Path("facegan", "people")
 
 
 def people(count: int, seed: int) -> list[Person]:
     """The first people of a seed, as `facegan people` draws them."""
-    return [Person.sample(numpy_generator(seed, number, Purpose.PERSON)) for number in range(count)]
+    return [Person.numbered(seed, number) for number in range(count)]
 
 
 def seconds_each(persons: list[Person], resolution: int, supersample: int) -> list[float]:

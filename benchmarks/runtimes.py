@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from machine import load_of_quiet_machine
+from machine import load_of_quiet_machine, seconds_each
 from torch import Tensor
 
 from facegan import models
@@ -27,23 +27,6 @@ from facegan.runtimes import prepare
 
 BATCHES = (1, 8)
 NAMES = ("eager", "compiled", "onnx")
-
-
-def milliseconds_each(
-    runs: dict[str, Callable[[Tensor], Tensor]], w: Tensor, seconds: float
-) -> dict[str, float]:
-    """The median time a picture of each, in turns for `seconds` in all; two turns warm up."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    turns, began = 0, time.perf_counter()
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    with torch.inference_mode():
-        while turns < 5 or time.perf_counter() - began < seconds:
-            for name, run in runs.items():
-                started = clock()
-                run(w)
-                times[name].append(1000 * (clock() - started) / len(w))
-            turns += 1
-    return {name: statistics.median(taken[2:]) for name, taken in times.items()}
 
 
 def measured(generator: Generator, batch: int, seconds: float) -> dict[str, float]:
@@ -59,8 +42,11 @@ def measured(generator: Generator, batch: int, seconds: float) -> dict[str, floa
         with torch.inference_mode():
             runs[name](w)
         result[f"{name}_prepare_s"] = round(time.process_time() - began, 2)
-    for name, taken in milliseconds_each(runs, w, seconds).items():
-        result[f"{name}_ms"] = round(taken, 3)
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    with torch.inference_mode():
+        taken = seconds_each({name: partial(run, w) for name, run in runs.items()}, seconds, clock)
+    for name, each in taken.items():
+        result[f"{name}_ms"] = round(1000 * each / batch, 3)
     return result
 
 

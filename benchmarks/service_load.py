@@ -48,7 +48,7 @@ def raw_rate(model: str) -> tuple[float, float]:
 
 
 class Server:
-    """`facegan serve` in a process of its own, its log in the folder `log` says."""
+    """`facegan serve` in a process of its own; nobody reads its log."""
 
     def __init__(self, model: str) -> None:
         command = [sys.executable, "-m", "facegan", "serve", "--port", "0", "--model", model]

@@ -21,15 +21,13 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import torch
-from machine import load_of_quiet_machine
+from machine import load_of_quiet_machine, seconds_each
 from textbook import textbook, textbook_step
 
 from facegan.config import override
@@ -68,19 +66,6 @@ class RandomPictures:
 
     def ahead(self, first: int, count: int, seed: int, rows: torch.Tensor) -> None:
         """They are there already."""
-
-
-def seconds_each(cases: dict[str, Callable[[], None]], seconds: float) -> dict[str, float]:
-    """The median time of each case, the cases taking turns for `seconds` in all; two turns warm up."""
-    times: dict[str, list[float]] = {name: [] for name in cases}
-    turns, began = 0, time.perf_counter()
-    while turns < 5 or time.perf_counter() - began < seconds:
-        for name, work in cases.items():
-            started = time.perf_counter()
-            work()
-            times[name].append(time.perf_counter() - started)
-        turns += 1
-    return {name: statistics.median(taken[2:]) for name, taken in times.items()}
 
 
 def training_step(run: Run, precision: str, *, plain: bool = False) -> Callable[[], None]:

@@ -31,7 +31,6 @@ from facegan.files import require_writable_file
 from facegan.images import Pixels, Provenance, enlarged, grid, scale_to
 from facegan.known import DEFAULT_PSI
 from facegan.layers import layers_text
-from facegan.randomness import Purpose, torch_generator
 from facegan.synthesis import SEEDS, Sampler, Start, latent
 from facegan.video import check_film, check_size, write_film
 
@@ -223,9 +222,7 @@ class _Track:
         else:
             self.curve = self._spline(start.w(sampler, keys, psi, None, label), motion)
         if held is not None:
-            own = latent(held.seed, sampler.generator.z_dim)[None]
-            held_psi = psi if held.psi is None else held.psi
-            w = sampler.w(own, held_psi, label=sampler.label_vectors([held.seed], label))
+            w = SEEDS.w(sampler, [held.seed], psi if held.psi is None else held.psi, None, label)
             self.held_w = w[:, list(held.layers)]
 
     def _spline(self, w: Tensor, motion: Motion) -> Curve:
@@ -263,17 +260,9 @@ class _Drift:
     """
 
     def __init__(self, sampler: Sampler, seeds: Sequence[int]) -> None:
-        self.shapes = sampler.generator.noise_shapes()
         self.device = sampler.generator.w_avg.device
-        layers = range(len(self.shapes))
-        self.a, self.b = ([self._drawn(seeds, layer, half) for layer in layers] for half in (0, 1))
-
-    def _drawn(self, seeds: Sequence[int], layer: int, half: int) -> Tensor:
-        """One end of a layer's path, [W, 1, H, W]; the first is that of noise "random"."""
-        index = layer + half * len(self.shapes)
-        generators = (torch_generator(seed, index, Purpose.NOISE) for seed in seeds)  # on the CPU
-        drawn = [torch.randn(self.shapes[layer], generator=generator) for generator in generators]
-        return torch.stack(drawn).to(self.device)
+        self.a = sampler.noise_maps(seeds)  # those of noise "random"
+        self.b = sampler.noise_maps(seeds, first=len(self.a))
 
     def maps(self, places: Sequence[tuple[float, int]]) -> list[Tensor]:
         """A map [N, 1, H, W] for each layer at (t, number of the walk)s."""

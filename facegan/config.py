@@ -93,7 +93,7 @@ def from_json(cls: type[T], data: object, where: str = "") -> T:
         UsageError: an unknown or missing field, or a value of the wrong type.
     """
     if not isinstance(data, dict):
-        raise UsageError(f"{where or cls.__name__}: expected an object, got {written(data)}")
+        raise UsageError(f"{where or cls.__name__}: expected an object, got {as_setting(data)}")
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in data:
@@ -195,11 +195,11 @@ def differences(old: Json, new: Json, where: str = "") -> list[str]:
         if isinstance(before, dict) and isinstance(after, dict):
             lines += differences(before, after, _dotted(where, name))
         elif before != after:
-            lines.append(f"{_dotted(where, name)}: {written(before)} -> {written(after)}")
+            lines.append(f"{_dotted(where, name)}: {as_setting(before)} -> {as_setting(after)}")
     return lines
 
 
-def written(value: object) -> str:
+def as_setting(value: object) -> str:
     """The value as settings are written: null, true, 0.5, [1, 2]; a word in quotes."""
     try:
         return repr(value) if isinstance(value, str) else json.dumps(value, default=repr)
@@ -221,13 +221,13 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         if value not in allowed:
             words = [str(word) for word in allowed]
             raise UsageError(
-                f"{where} {written(value)}: one of {', '.join(words)}{nearest(str(value), words)}"
+                f"{where} {as_setting(value)}: one of {', '.join(words)}{nearest(str(value), words)}"
             )
         return value
     if origin is tuple:
         item, *_ = typing.get_args(hint)
         if not isinstance(value, (list, tuple)):
-            raise UsageError(f"{where} {written(value)}: expected a list")
+            raise UsageError(f"{where} {as_setting(value)}: expected a list")
         return tuple(_convert(item, element, where) for element in value)
     if dataclasses.is_dataclass(hint):
         return from_json(typing.cast(type, hint), value, where)
@@ -236,11 +236,11 @@ def _convert(hint: Any, value: object, where: str) -> Any:
     if hint is int and isinstance(value, int) and abs(value) >= MAX_INT:
         raise UsageError(f"{where} {value}: expected a number below 2**63")
     if hint is float and isinstance(value, (int, float)) and not abs(value) <= MAX_FLOAT:
-        raise UsageError(f"{where} {written(value)}: expected a finite number")
+        raise UsageError(f"{where} {as_setting(value)}: expected a finite number")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UsageError(f"{where} {written(value)}: expected {TYPES.get(hint, hint.__name__)}")
+        raise UsageError(f"{where} {as_setting(value)}: expected {TYPES.get(hint, hint.__name__)}")
     return value
 
 
@@ -258,7 +258,7 @@ def _convert_union(members: tuple[Any, ...], value: object, where: str) -> Any:
         if tag not in value:
             raise UsageError(f"{where}.{tag}: missing; one of {', '.join(words)}")
         given = value[tag]
-        choose(f"{where}.{tag}", given if isinstance(given, str) else written(given), words)
+        choose(f"{where}.{tag}", given if isinstance(given, str) else as_setting(given), words)
     return _convert(members[0], value, where)
 
 

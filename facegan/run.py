@@ -131,7 +131,7 @@ class Run:
                 "loss wgan-gp: its penalty is of single images, which BatchNorm in D mixes; "
                 "add --set model.d_norm=layer (or none)"
             )
-        group = getattr(self.model, "minibatch_std_group", 1)
+        group = self.model.minibatch_std_group
         if part % min(group, part):
             raise UsageError(f"micro_batch {part}: a multiple of minibatch_std_group {group}, or below it")
         if isinstance(self.loss, StyleGAN2Loss) and self.model.architecture == "dcgan":
@@ -158,7 +158,7 @@ class Run:
                 f"augment {self.augment.name} needs even sides: with base "
                 f"{self.model.base[0]}x{self.model.base[1]} from 8 px on"
             )
-        if getattr(self.model, "alpha", 1.0) != 1.0:
+        if self.model.alpha != 1.0:
             raise UsageError("model.alpha: it is for models that were saved while they grew; leave it at 1")
         if self.total_images < 1:
             raise UsageError(f"total_images {self.total_images}: must be positive")

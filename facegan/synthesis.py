@@ -86,26 +86,16 @@ def check_seed(seed: int) -> int:
     return number
 
 
-def check_psi(psi: float) -> float:
-    """The psi when it is a number in -MAX_PSI .. MAX_PSI.
-
-    Raises:
-        UsageError: it is not.
-    """
+def check_psi(psi: float) -> None:
+    """Raises UsageError where psi is not a number in -MAX_PSI .. MAX_PSI."""
     if not (isinstance(psi, numbers.Real) and abs(psi) <= MAX_PSI):
         raise UsageError(f"psi {psi!r}: {-MAX_PSI:g} to {MAX_PSI:g}, usually 0.5 to 1")
-    return psi
 
 
-def check_cutoff(cutoff: int | None, num_ws: int) -> int | None:
-    """The cutoff when a model of so many layers has that many; None: all.
-
-    Raises:
-        UsageError: it has not.
-    """
+def check_cutoff(cutoff: int | None, num_ws: int) -> None:
+    """Raises UsageError where a model of so many layers has not as many as the cutoff; None: all."""
     if cutoff is not None and not 0 <= cutoff <= num_ws:
         raise UsageError(f"cutoff {cutoff}: 0 to {num_ws}, the number of this model's layers")
-    return cutoff
 
 
 def latent(seed: int, z_dim: int) -> npt.NDArray[np.float64]:
@@ -238,10 +228,13 @@ class Sampler:
         """What `images` takes for a noise mode: "random" becomes the seeds' own maps."""
         return self.noise_maps(seeds) if noise == "random" and self.generator.has_noise else noise
 
-    def noise_maps(self, seeds: Sequence[int]) -> list[Tensor]:
-        """A map [N, 1, H, W] for each layer, each seed's own: a seed is one picture, whatever its batch."""
+    def noise_maps(self, seeds: Sequence[int], first: int = 0) -> list[Tensor]:
+        """A map [N, 1, H, W] for each layer, each seed's own: a seed is one picture, whatever its batch.
+
+        first: the number of the first layer's draw; other numbers are other maps.
+        """
         maps = []
-        for layer, shape in enumerate(self.generator.noise_shapes()):
+        for layer, shape in enumerate(self.generator.noise_shapes(), first):
             generators = (torch_generator(seed, layer, Purpose.NOISE) for seed in seeds)  # on the CPU
             drawn = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
             maps.append(drawn.to(self.generator.w_avg.device))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.browser import SCREENS
+from browser import SCREENS
 
 ENTRY = "import sys, facegan.cli; sys.argv[0] = 'facegan'; facegan.cli.main()"
 

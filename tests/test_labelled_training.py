@@ -85,7 +85,7 @@ def test_d_gets_the_labels_that_g_was_given(conditional: Run, monkeypatch: pytes
         return mapping(z, label)
 
     monkeypatch.setattr(state.generator, "mapping", told_mapping)
-    batch = TrainingBatch(state, run, dataset, 0)
+    batch = TrainingBatch(state, run, dataset, 0, keep_fake=False)
     batch.logits(batch.fake().detach(), "fake")
     batch.player = "G"
     batch.logits(batch.fake(), "fake")

@@ -87,7 +87,7 @@ def test_training_reads_a_set_with_its_labels(kind: str, tmp_path: Path) -> None
     assert data.names == ["000000.png", "000001.png", "000002.png"]
     assert data.label_problems == {}
     assert data.skipped == {}
-    person = Person.sample(numpy_generator(7, 2, Purpose.PERSON))
+    person = Person.numbered(7, 2)
     assert data.labels[2]["hair_style"] == person.hair_style
     assert np.shape(data.labels[2]["landmarks"]) == (68, 2)
     np.testing.assert_array_equal(data.pictures([2])[0].permute(1, 2, 0), noise(person, 16).image)
@@ -106,7 +106,7 @@ def test_every_picture_says_that_it_is_synthetic(file_format: str, tmp_path: Pat
 @pytest.mark.parametrize("file_format", ["png", "webp"])
 def test_png_and_webp_lose_nothing(file_format: str, tmp_path: Path) -> None:
     drawn(tmp_path / "people", file_format=file_format)
-    person = Person.sample(numpy_generator(7, 0, Purpose.PERSON))
+    person = Person.numbered(7, 0)
     with Image.open(tmp_path / "people" / f"000000.{file_format}") as image:
         np.testing.assert_array_equal(np.asarray(image), noise(person, 16).image)
 
@@ -271,7 +271,7 @@ def test_a_person_that_cannot_be_drawn_is_named(
     whole_set: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(person: Person, resolution: int) -> Stub:
-        if person == Person.sample(numpy_generator(7, 1, Purpose.PERSON)):
+        if person == Person.numbered(7, 1):
             raise ZeroDivisionError("no nose")
         return noise(person, resolution)
 

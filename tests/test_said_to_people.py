@@ -13,7 +13,7 @@ from PIL import Image
 from facegan import cli, terminal
 from facegan.cli.options import print_result
 from facegan.config import UsageError
-from facegan.interop.agreement import Agreement, written
+from facegan.interop.agreement import Agreement, result_of
 from facegan.metrics.evaluate import measure
 from facegan.metrics.subjects import opened, pictures_subject
 
@@ -42,7 +42,7 @@ def test_report_prints_its_result_in_these_words(
 
 @pytest.mark.parametrize("difference", [2.1834253661121468e-06, 0.0123456, 0.0])
 def test_an_export_s_difference_has_two_digits(difference: float) -> None:
-    said = written(Path("a.pt2"), 10, Agreement(difference, 1))
+    said = result_of(Path("a.pt2"), 10, Agreement(difference, 1))
     assert said == {"path": "a.pt2", "bytes": 10, "difference": said["difference"], "grey_levels": 1}
     assert len(f"{said['difference']:.15g}".partition("e")[0].replace(".", "").lstrip("0")) <= 2
     assert said["difference"] == pytest.approx(difference, rel=0.05)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browsed_studio import caption, opened, press, shoot, show, studio, warned
+from browser import SCREENS, chromium, needs_chromium
 from PIL import Image
 
 from facegan.data import DataConfig
@@ -20,7 +21,6 @@ from facegan.known import DEFAULT_MODEL
 from facegan.networks.dcgan import DCGANConfig
 from facegan.run import Run
 from facegan.training.run_folder import RunFolder
-from tests.browser import SCREENS, chromium, needs_chromium
 
 # On a machine that is busy with other things an answer may take longer than a test waits for it: it begins
 # again, with a studio of its own.

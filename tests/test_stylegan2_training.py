@@ -254,7 +254,7 @@ def test_fakes_of_both_phases_are_the_same_after_many_steps(run: Run, dataset: D
     run = replace(run, micro_batch=4)
     state = new_state(run)
     steps(state, run, dataset, 3)
-    batch = TrainingBatch(state, run, dataset, 24)
+    batch = TrainingBatch(state, run, dataset, 24, keep_fake=False)
     for_d = batch.fake()
     batch.player = "G"
     assert torch.equal(for_d, batch.fake().detach())

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import SCREENS, chromium, needs_chromium, served
 from PIL import Image
 from small_stylegan2 import SHAPE, networks
 
@@ -33,7 +34,6 @@ from facegan.networks import build_generator
 from facegan.networks.dcgan import DCGANConfig
 from facegan.networks.stylegan2 import StyleGAN2Config
 from facegan.synthesis import Sampler
-from tests.browser import SCREENS, chromium, needs_chromium, served
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 

@@ -20,7 +20,6 @@ from facegan.latents.inversion import invert, tune
 from facegan.mixing import write_figure
 from facegan.people.person import Person
 from facegan.people.render import render
-from facegan.randomness import Purpose, numpy_generator
 from facegan.synthesis import Sampler
 
 DCGAN, STYLEGAN, TINY, STYLEGAN2 = "dcgan-64", "stylegan-64", "stylegan2-64-tiny", "stylegan2-64-small"
@@ -53,7 +52,7 @@ def main() -> None:
 
 def inversion_figure(path: Path, sampler: Sampler) -> None:
     """Given people, the nearest faces in w and w+, those of a tuned model, and these with a smile."""
-    people = [Person.sample(numpy_generator(GIVEN_SEED, number, Purpose.PERSON)) for number in GIVEN]
+    people = [Person.numbered(GIVEN_SEED, number) for number in GIVEN]
     given = np.stack([render(person, sampler.generator.image_shape[1]).image for person in people])
     in_w, in_w_plus = (invert(sampler, given, space=space) for space in ("w", "w+"))
     tuned = Sampler(tune(sampler, in_w_plus.w, given))

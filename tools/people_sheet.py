@@ -20,7 +20,6 @@ from PIL import Image, ImageDraw, ImageFont
 from facegan.images import Pixels, grid, save
 from facegan.people.person import Person
 from facegan.people.render import render
-from facegan.randomness import Purpose, numpy_generator
 
 PEOPLE = 64
 COLUMNS = 8
@@ -67,13 +66,13 @@ VARIATIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 def population(seed: int, resolution: int) -> Pixels:
     """People 0 .. 63 of a seed as one picture."""
-    people = (Person.sample(numpy_generator(seed, number, Purpose.PERSON)) for number in range(PEOPLE))
+    people = (Person.numbered(seed, number) for number in range(PEOPLE))
     return grid(np.stack([render(person, resolution).image for person in people]), COLUMNS)
 
 
 def variations(seed: int, number: int, resolution: int) -> Pixels:
     """One person, plain and with one thing changed at a time, each with its name below."""
-    plain = Person.sample(numpy_generator(seed, number, Purpose.PERSON)).replace(**PLAIN)
+    plain = Person.numbered(seed, number).replace(**PLAIN)
     pictures = [
         captioned(render(plain.replace(**changes), resolution).image, name) for name, changes in VARIATIONS
     ]

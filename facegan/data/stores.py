@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from facegan.data.source import Entry, Source, on_one_line, reason
 from facegan.files import clear_partial, require_writable, write_atomically, write_text
 from facegan.images import Crop, Pixels, decode, enlarges, fit
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]  # (pictures done, pictures in all)
 
 CACHE_FORMAT = 1
@@ -73,6 +74,7 @@ class MappedStore(Store):
             index_path.unlink(missing_ok=True)
             clear_partial(folder, key)
             write_atomically(pixels_path, write)
+            write_text(index_path, json.dumps(index))
             return index
 
         def find() -> dict[str, Any] | None:
@@ -81,7 +83,7 @@ class MappedStore(Store):
             fits = index is not None and size == len(index["names"]) * int(np.prod(shape))
             return index if fits else None
 
-        self.index = _found_or_built(index_path, key, find, build)
+        self.index = found_or_built(folder / f"{key}.lock", find, build)
         self._pixels = np.memmap(pixels_path, np.uint8, "r", shape=(len(self.index["names"]), *shape))
 
     def read(self, numbers: Numbers) -> npt.NDArray[np.uint8]:
@@ -110,12 +112,17 @@ class DecodedStore(Store):
         self._shape, self._threads = shape, threads
         key = _key(source, shape, crop)
         index_path = cache / "datasets" / f"{key}.names.json"
+
+        def build() -> dict[str, Any]:
+            index = self._decoding.whole(key, progress, lambda pixels: None)
+            write_text(index_path, json.dumps(index))
+            return index
+
         try:
-            self.index = _found_or_built(
-                index_path,
-                key,
+            self.index = found_or_built(
+                index_path.with_name(f"{key}.lock"),
                 lambda: _read_index(index_path, source, shape, key),
-                lambda: self._decoding.whole(key, progress, lambda pixels: None),
+                build,
             )
         except BaseException:
             threads.shutdown(cancel_futures=True)
@@ -252,23 +259,21 @@ def _key(source: Source, shape: Shape, crop: Crop) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _found_or_built(
-    path: Path,
-    key: str,
-    find: Callable[[], dict[str, Any] | None],
-    build: Callable[[], dict[str, Any]],
-) -> dict[str, Any]:
-    """The index that `find` finds, or else what `build` makes, written; by one process at a time."""
-    index = find()
-    if index is None:
-        require_writable(path.parent, "data cache (FACEGAN_CACHE names another)")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / f"{key}.lock"):
-            index = find()  # another process may have built it
-            if index is None:
-                index = build()
-                write_text(path, json.dumps(index))
-    return index
+def found_or_built(lock: Path, find: Callable[[], T | None], build: Callable[[], T]) -> T:
+    """What `find` finds in the cache, or else what `build` makes and writes there; by one process at a time.
+
+    Raises:
+        UsageError: a cache that cannot be written to.
+    """
+    found = find()
+    if found is None:
+        require_writable(lock.parent, "data cache (FACEGAN_CACHE names another)")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            found = find()  # another process may have built it
+            if found is None:
+                found = build()
+    return found
 
 
 def _read_index(path: Path, source: Source, shape: Shape, key: str) -> dict[str, Any] | None:

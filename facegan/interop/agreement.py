@@ -107,7 +107,7 @@ def require_same_faces(
     return found
 
 
-def written(path: Path, size: int, found: Agreement) -> dict[str, Any]:
+def result_of(path: Path, size: int, found: Agreement) -> dict[str, Any]:
     """What an export prints; the difference, which is rounding, with two digits."""
     rounded = replace(found, difference=float(f"{found.difference:.2g}"))
     return {"path": str(path), "bytes": size} | asdict(rounded)

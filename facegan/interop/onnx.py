@@ -16,7 +16,7 @@ import numpy as np
 
 from facegan.files import replaced
 from facegan.graphs import Faces, Program, Session, Space, onnx_model, require_onnx
-from facegan.interop.agreement import EXACT, HALF, metadata, require_same_faces, require_suffix, written
+from facegan.interop.agreement import EXACT, HALF, metadata, require_same_faces, require_suffix, result_of
 from facegan.models import Model
 
 SMALL = 1024  # numbers; smaller tensors stay float32
@@ -43,7 +43,7 @@ def export_onnx(model: Model, out: Path, *, start: Space = "z", half: bool = Fal
         found = require_same_faces(
             model, list(program.examples), lambda inputs: session(**inputs), HALF if half else EXACT
         )
-    return written(out, len(data), found)
+    return result_of(out, len(data), found)
 
 
 def serialized(model: Model, program: Program, *, half: bool = False) -> bytes:

@@ -15,7 +15,7 @@ import torch
 
 from facegan.files import replaced
 from facegan.graphs import Faces, Space
-from facegan.interop.agreement import Array, metadata, require_same_faces, require_suffix, written
+from facegan.interop.agreement import Array, metadata, require_same_faces, require_suffix, result_of
 from facegan.models import Model
 
 METADATA = "facegan.json"  # an extra file in it
@@ -47,4 +47,4 @@ def export_torch(model: Model, out: Path, *, start: Space = "z") -> dict[str, An
 
         found = require_same_faces(model, list(program.examples), run)
         size = temporary.stat().st_size
-    return written(out, size, found)
+    return result_of(out, size, found)

@@ -21,7 +21,7 @@ import numpy as np
 from facegan.config import UsageError
 from facegan.files import new_folder, require_empty
 from facegan.graphs import Faces, Mapping, Program, Session, require_onnx
-from facegan.interop.agreement import EXACT, HALF, Array, require_same_faces, written
+from facegan.interop.agreement import EXACT, HALF, Array, require_same_faces, result_of
 from facegan.interop.onnx import serialized
 from facegan.labels import LabelSpace
 from facegan.layers import BANDS
@@ -63,7 +63,7 @@ def export_web(model: Model, out: Path, *, half: bool = False) -> dict[str, Any]
         inputs = list(dict.fromkeys([*parts["mapping"].examples, *list(parts["faces"].examples)[1:]]))
         found = require_same_faces(model, inputs, _both(folder, parts), HALF if half else EXACT)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return written(out, size, found)
+    return result_of(out, size, found)
 
 
 def runtime_folder() -> Path:

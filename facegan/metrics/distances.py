@@ -259,22 +259,20 @@ def kernel_interval(
     return Interval(value, value - reach, value + reach)
 
 
-def bootstrap(values: Tensor, *, draws: int = 1000, seed: int = 0, confidence: float = 0.95) -> Interval:
-    """The mean of values [N] and its percentile interval (Efron 1979): N values drawn anew, with replacement.
+def bootstrap(values: Tensor, *, draws: int = 1000, seed: int = 0) -> Interval:
+    """The mean of values [N] and its 95 % percentile interval (Efron 1979): N drawn anew, with replacement.
 
     For means of samples only. The Frechet distance of resampled pictures is that of a smaller set, and too
     large: for it, see frechet_interval.
 
     Raises:
-        UsageError: no values, fewer than two draws, confidence outside (0, 1), or values that are not finite.
+        UsageError: no values, fewer than two draws, or values that are not finite.
     """
     values = checked(values[:, None], name="values")[:, 0]
     at_least(2, draws=draws)
-    if not 0 < confidence < 1:
-        raise UsageError(f"confidence {confidence}: need a number between 0 and 1, such as 0.95")
     random, count = _generator(seed), len(values)
     means = [float(values[torch.from_numpy(random.integers(count, size=count))].mean()) for _ in range(draws)]
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high))
 
 

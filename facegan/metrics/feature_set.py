@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from facegan.data import Dataset
-from facegan.files import require_writable, write_atomically
+from facegan.data.stores import found_or_built
+from facegan.files import write_atomically
 from facegan.metrics.distances import FirstFeatures, GaussianStatistics
 from facegan.metrics.subjects import CHUNK, require_enough, shuffled
 from facegan.perception.features import FeatureExtractor
@@ -68,20 +68,16 @@ def real_features(
     require_enough(data)
     key = json.dumps([CACHE_FORMAT, data.key, extractor.protocol, CHUNK, KEPT])
     path = cache / "features" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
-    found = _read(path, extractor.dim, count)
-    if found is not None:
-        return found
-    require_writable(path.parent, "data cache (FACEGAN_CACHE names another)")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        found = _read(path, extractor.dim, count)  # another process may have made them
-        if found is None:
-            found = FeatureSet(extractor.dim, count)
-            for done, features in features_of(shuffled(data, count, 0), extractor):
-                found.update(features)
-                progress(f"features of {data.name}", done, count)
-            _write(path, found)
-    return found
+
+    def build() -> FeatureSet:
+        made = FeatureSet(extractor.dim, count)
+        for done, features in features_of(shuffled(data, count, 0), extractor):
+            made.update(features)
+            progress(f"features of {data.name}", done, count)
+        _write(path, made)
+        return made
+
+    return found_or_built(path.with_suffix(".lock"), lambda: _read(path, extractor.dim, count), build)
 
 
 def features_of(batches: Iterable[Tensor], extractor: FeatureExtractor) -> Iterator[tuple[int, Tensor]]:

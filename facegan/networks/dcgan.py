@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,9 @@ class DCGANConfig(PictureConfig):
     g_base_channels: int = 64  # "ngf"
     d_base_channels: int = 64  # "ndf"
     d_norm: Literal["batch", "layer", "none"] = "batch"
+
+    minibatch_std_group: ClassVar[int] = 1  # D has no minibatch std, and nothing fades in
+    alpha: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         bounds = {"z_dim": 1024, "g_base_channels": 1024, "d_base_channels": 1024}

@@ -2,7 +2,7 @@
 
     draw_people("people.zip", count=50_000, resolution=64)     stopped or killed: the same call goes on
 
-Person i of seed s is Person.sample(numpy_generator(s, i, Purpose.PERSON)): a function of both alone. What is
+Person i of seed s is Person.numbered(s, i): a function of both alone. What is
 written depends neither on the number of workers nor on how often it was broken off; see picture_set.py.
 """
 
@@ -36,7 +36,6 @@ from facegan.cores import usable_cores
 from facegan.files import require_writable
 from facegan.people.person import RESOLUTIONS
 from facegan.people.picture_set import UNREADABLE, PictureSet, check_name, clear_leftovers, growing
-from facegan.randomness import Purpose, numpy_generator
 
 Progress = Callable[[int, int], None]  # (pictures that are there, pictures in all)
 Drawing = tuple[bytes, bytes]  # an encoded picture, and its labels: a line of JSON
@@ -277,7 +276,7 @@ def _draw(job: _Job, index: int) -> Drawing:
     from facegan.people.render import render
 
     try:
-        person = Person.sample(numpy_generator(job.seed, index, Purpose.PERSON))
+        person = Person.numbered(job.seed, index)
         portrait = render(person, job.resolution)
         picture = _encoded(portrait.image, job, index)
         about = {"file_name": f"{index:06d}.{job.format}", "seed": job.seed, "index": index}

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from facegan.config import UsageError, nearest
+from facegan.randomness import Purpose, numpy_generator
 
 RGB = tuple[float, float, float]
 
@@ -161,6 +162,11 @@ class Person:
         from facegan.people.population import sample
 
         return sample(rng)
+
+    @classmethod
+    def numbered(cls, seed: int, number: int) -> Person:
+        """Person `number` of a seed: the one that `facegan people` draws."""
+        return cls.sample(numpy_generator(seed, number, Purpose.PERSON))
 
     def replace(self, **changes: Any) -> Person:
         """The same person with other values in some fields.

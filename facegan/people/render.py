@@ -18,12 +18,12 @@ from facegan.people.backdrop import backdrop
 from facegan.people.camera import Camera, face_camera
 from facegan.people.eyes import paint_eyes
 from facegan.people.facial_hair import beard, brows, lashes
-from facegan.people.film import developed, exposure
 from facegan.people.hair import scalp_hair
 from facegan.people.head import Floats, Part
 from facegan.people.landmarks import eye_centres, mouth_corners, seen_landmarks
 from facegan.people.light import Lamps, ShadowMap, ambient, lamps_of, surroundings, unshadowed
 from facegan.people.person import RESOLUTIONS, Detail, Person
+from facegan.people.photograph import developed, exposure
 from facegan.people.raster import Canvas, draw_triangles, normalized
 from facegan.people.scene import EXTRA, scene, worn_mesh
 from facegan.people.shading import lit, scattered

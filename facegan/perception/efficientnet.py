@@ -32,7 +32,7 @@ _MEAN, _SCALE = 127.0, 128.0  # the weights were made for (x - 127) / 128 of pix
 
 
 @dataclass(frozen=True)
-class Stage:
+class Row:
     """A row of the paper's table 1; the first of its blocks has the stride."""
 
     repeats: int
@@ -43,13 +43,13 @@ class Stage:
 
 
 STAGES = (
-    Stage(1, 3, 1, 1, 16),
-    Stage(2, 3, 2, 6, 24),
-    Stage(2, 5, 2, 6, 40),
-    Stage(3, 3, 2, 6, 80),
-    Stage(3, 5, 1, 6, 112),
-    Stage(4, 5, 2, 6, 192),
-    Stage(1, 3, 1, 6, 320),
+    Row(1, 3, 1, 1, 16),
+    Row(2, 3, 2, 6, 24),
+    Row(2, 5, 2, 6, 40),
+    Row(3, 3, 2, 6, 80),
+    Row(3, 5, 1, 6, 112),
+    Row(4, 5, 2, 6, 192),
+    Row(1, 3, 1, 6, 320),
 )
 
 

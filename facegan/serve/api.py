@@ -145,7 +145,7 @@ def _add_watch_routes(app: FastAPI, service: Service) -> None:
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    def answer(kind: type[Exception], status: int | None = None) -> None:
+    def answer(kind: type[Exception], status: int) -> None:
         async def handler(request: Request, error: Exception) -> Response:
             headers = {}
             if isinstance(error, HTTPException):
@@ -154,13 +154,13 @@ def _add_error_handlers(app: FastAPI) -> None:
                 headers["Retry-After"] = str(error.retry_seconds)
             elif isinstance(error, Closed):
                 headers["Retry-After"] = "5"
-            code = status if status is not None else getattr(error, "status_code", 400)
+            code = error.status_code if isinstance(error, HTTPException) else status
             return error_answer(code, _said(error), request_id_of(request.scope), headers)
 
         app.add_exception_handler(kind, handler)
 
-    for kind, status in {
-        UsageError: 422, RequestValidationError: 422, UnknownModel: 404, UnknownJob: 404, HTTPException: None,
+    for kind, status in {  # an HTTPException says its own
+        UsageError: 422, RequestValidationError: 422, UnknownModel: 404, UnknownJob: 404, HTTPException: 500,
         QueueFull: 429, Closed: 503, TooSlow: 504, ClientGone: CLIENT_GONE,
     }.items():  # fmt: skip
         answer(kind, status)

@@ -117,9 +117,7 @@ class Batcher:
     made(pictures, seconds): called after each batch.
     """
 
-    def __init__(
-        self, sampler: Sampler, settings: Settings, made: Callable[[int, float], None] = lambda n, s: None
-    ) -> None:
+    def __init__(self, sampler: Sampler, settings: Settings, made: Callable[[int, float], None]) -> None:
         self.sampler, self.settings, self._made = sampler, settings, made
         self._orders: deque[Order] = deque()
         self._changed = threading.Condition()

@@ -27,6 +27,7 @@ Rows = Annotated[list[T], Field(fail_fast=True, max_length=MAX_ROWS)]
 Layers = Annotated[list[T], Field(fail_fast=True, max_length=MAX_LAYERS)]
 Format = Literal["png", "jpg", "webp"]
 Noise = Literal["const", "random", "none"]
+State = Literal["waiting", "working", "done", "failed"]  # of a film
 Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Vector = Annotated[list[Number], Field(fail_fast=True, max_length=MAX_DIM)]
@@ -199,7 +200,7 @@ class JobState(BaseModel):
     """How far a film is."""
 
     id: str
-    state: Literal["waiting", "working", "done", "failed"]
+    state: State
     frames: int
     made: int
     error: str = ""

@@ -29,7 +29,7 @@ class Metric(Protocol):
 class Counter:
     """A number that only grows, for each value of its labels."""
 
-    def __init__(self, name: str, about: str, labels: Labels = ()) -> None:
+    def __init__(self, name: str, about: str, labels: Labels) -> None:
         self.name, self.about, self.labels = name, about, labels
         self._values: dict[Labels, float] = {}
         self._lock = threading.Lock()

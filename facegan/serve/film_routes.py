@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
@@ -68,6 +68,4 @@ def film_routes(service: Service) -> APIRouter:
 
 def _state(job: Job) -> JobState:
     film = f"/v1/jobs/{job.id}/film" if job.state == "done" else None
-    return JobState(
-        id=job.id, state=cast(Any, job.state), frames=job.frames, made=job.made, error=job.error, film=film
-    )
+    return JobState(id=job.id, state=job.state, frames=job.frames, made=job.made, error=job.error, film=film)

@@ -1,8 +1,8 @@
 """Films that are asked for and fetched later: one at a time, in a folder that ends with the server.
 
-job = films.add(served, request)      waiting -> working -> done | failed
-films.named(job.id)                   its progress; kept for film_seconds after its end
-films.delete(job.id)                  stops it, or frees its place
+job = films.add(served, asked, seeds)      waiting -> working -> done | failed
+films.named(job.id)                        its progress; kept for film_seconds after its end
+films.delete(job.id)                       stops it, or frees its place
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from facegan.animation import Motion, deal, film_scale, frames_per_key, write_walks
 from facegan.config import UsageError
 from facegan.serve.batching import Closed, QueueFull
-from facegan.serve.bodies import Animated
+from facegan.serve.bodies import Animated, State
 from facegan.serve.served import Served
 from facegan.serve.settings import Settings
 from facegan.video import check_film
@@ -43,7 +44,7 @@ class Job:
     id: str
     frames: int
     path: Path
-    state: str = "waiting"
+    state: State = "waiting"
     made: int = 0
     error: str = ""
     ended: float | None = None  # by the monotonic clock
@@ -110,7 +111,7 @@ class Films:
         """How many films there are, by state."""
         with self._lock:
             states = [job.state for job in self._jobs.values()]
-        return {state: float(states.count(state)) for state in ("waiting", "working", "done", "failed")}
+        return {state: float(states.count(state)) for state in get_args(State)}
 
     def close(self) -> None:
         """Stops all: a film that nobody can fetch any more is of no use."""
@@ -124,11 +125,8 @@ class Films:
     # ---- inside
 
     def _motion(self, served: Served, asked: Animated, seeds: Sequence[int]) -> Motion:
-        if len(seeds) > self.settings.max_keys:
-            raise UsageError(f"{len(seeds):,} faces to pass: at most {self.settings.max_keys}")
         deal(seeds, 1)
-        served.check(psi=asked.psi, label=asked.label)
-        served.require_noise(asked.noise)
+        served.check(noise=asked.noise, label=asked.label)
         check_film(Path(f"film.{asked.format}"), asked.fps)
         motion = Motion(
             frames_per_key(asked.seconds_per_key, asked.fps), asked.path, asked.easing, asked.loop
@@ -152,6 +150,7 @@ class Films:
         if job.unwanted:
             return
         job.state = "working"
+        end: State = "failed"
         try:
             write_walks(
                 job.path,
@@ -165,15 +164,15 @@ class Films:
                 label=asked.label,
                 wrote=wrote,
             )
-            state = "done"
+            end = "done"
         except _Stopped:
             return
         except UsageError as error:
-            job.error, state = str(error), "failed"
+            job.error = str(error)
         except Exception as error:  # the thread goes on with the next film
-            job.error, state = f"failed while working ({type(error).__name__})", "failed"
+            job.error = f"failed while working ({type(error).__name__})"
         with self._lock:
-            job.state, job.ended = state, self._clock()
+            job.state, job.ended = end, self._clock()
             if job.unwanted:  # deleted in the meantime
                 self._forget(job)
 

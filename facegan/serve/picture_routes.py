@@ -101,7 +101,7 @@ def picture_routes(service: Service) -> APIRouter:
 
 def _checked(service: Service, how: Query) -> Served:
     served = service.table.named(how.model)
-    served.check(psi=how.psi, cutoff=how.cutoff, noise=how.noise, label=how.label)
+    served.check(noise=how.noise, label=how.label, cutoff=how.cutoff)
     service.require_size(served, 1, how.size)
     return served
 
@@ -126,7 +126,7 @@ async def _encoded(
 async def _pictures(service: Service, request: Request, asked: Pictures) -> Response:
     loop, served = asyncio.get_running_loop(), service.table.named(asked.model)
     start, numbers, psi = _start(service, served, asked)
-    served.check(psi=psi, cutoff=asked.cutoff, noise=asked.noise, label=asked.label)
+    served.check(noise=asked.noise, label=asked.label, cutoff=asked.cutoff)
     service.require_size(served, len(numbers), asked.size)
     moves, edit = [], ""
     if isinstance(asked, Edited):
@@ -200,7 +200,7 @@ async def _mix(service: Service, asked: Mixed) -> Response:
     """The picture of mixing.figure, with its cells from the queue."""
     served = service.table.named(asked.model)
     rows, columns = service.seeds(asked.rows), service.seeds(asked.cols)
-    served.check(psi=asked.psi, cutoff=asked.cutoff, noise=asked.noise, label=asked.label)
+    served.check(noise=asked.noise, label=asked.label, cutoff=asked.cutoff)
     layers = parse_layers(asked.styles, served.sampler.generator.num_ws)
     cells = list(product(range(len(rows)), range(len(columns))))
     service.require_size(served, len(rows) + len(columns) + len(cells), None)

@@ -1,6 +1,6 @@
 """A model that is served: loaded once, with all that its answers need.
 
-table = load_models(settings, counters...)      by name, the first is the default
+table = load_models(settings, made)      by name, the first is the default; made: after each batch
 table.named("dcgan-64").batcher.submit(items)
 """
 
@@ -20,14 +20,14 @@ import numpy.typing as npt
 from torch import Tensor
 
 from facegan import models
-from facegan.config import UsageError, choose, nearest
+from facegan.config import UsageError, nearest
 from facegan.images import Pixels
 from facegan.latents.direction_file import read_beside
 from facegan.latents.directions import Direction, Directions
 from facegan.networks.base import NOISE_MODES
 from facegan.serve.batching import Batcher
 from facegan.serve.settings import Settings
-from facegan.synthesis import Sampler, check_cutoff, check_psi
+from facegan.synthesis import Sampler, check_cutoff
 
 KEPT_DIRECTIONS = 256  # of pca and sefa, whose eigenvectors take their time
 
@@ -90,26 +90,16 @@ class Served:
             "directions": {name: list(each.layers) for name, each in self._given.items()},
         }
 
-    def check(self, *, psi: float, cutoff: int | None = None, noise: str = "const", label: str = "") -> None:
+    def check(self, *, noise: str, label: str, cutoff: int | None = None) -> None:
         """Checks before it waits in a queue what a request asks of this model.
 
         Raises:
-            UsageError: psi, cutoff, noise or label that it does not know.
+            UsageError: a cutoff or label that it does not know, or noise other than "const" without inputs.
         """
-        check_psi(psi)
         check_cutoff(cutoff, self.sampler.generator.num_ws)
-        choose("noise", noise, NOISE_MODES)
-        self.require_noise(noise)
-        self.sampler.labels.parse(label)
-
-    def require_noise(self, noise: str) -> None:
-        """Checks that noise other than "const" means something to this model.
-
-        Raises:
-            UsageError: it has none.
-        """
         if noise != "const" and not self.sampler.generator.has_noise:
             raise UsageError(f"noise {noise!r}: model {self.name!r} has no noise inputs; leave it out")
+        self.sampler.labels.parse(label)
 
     def direction(self, name: str, layers: Sequence[int] | None) -> Direction:
         """The direction of that name; the first pca or sefa measures w for a while. For one thread.

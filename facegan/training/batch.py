@@ -27,7 +27,6 @@ class TrainingBatch:
 
     With `keep_fake` G's images are made once, with their graph, for all phases of the step. Without it (the
     graphs of several micro-batches would pile up) every phase makes the same ones again, D's without a graph.
-    None: where the batch has one part.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class TrainingBatch:
         first: int,
         part: int = 0,
         *,
-        keep_fake: bool | None = None,
+        keep_fake: bool = True,
     ) -> None:
         self._state, self._first, self._part = state, first, part
         self._seed, self._retry = run.seed, state.retry
@@ -58,7 +57,7 @@ class TrainingBatch:
             self._labels["real"] = dataset.label_vectors(run.model.labels, numbers).to(state.device)
             self._labels["fake"] = self._mine(self._all_fake_labels)
         self.player: Player = "D"  # whose phase it is
-        self._keep_fake = run.micro_batch == run.batch if keep_fake is None else keep_fake
+        self._keep_fake = keep_fake
         self._mixing = run.loss.mixing
         self._augment, self._draws = run.augment, _Draws(self)
         self.sign: Tensor | None = None  # the mean sign of D's logits of the reals
@@ -189,7 +188,7 @@ def rows(run: Run, part: int) -> Tensor:
 
     A batch's groups are n, n + N/G, n + 2N/G ... (ops.minibatch_std), and the part's own are the same ones.
     """
-    group = min(getattr(run.model, "minibatch_std_group", 1), run.micro_batch)
+    group = min(run.model.minibatch_std_group, run.micro_batch)
     share = run.micro_batch // group
     places = torch.arange(run.batch).view(group, -1)[:, part * share : (part + 1) * share]
     return places.reshape(-1)

@@ -4,8 +4,8 @@
             '---- rank 0 -----'---- rank 1 -----'
 
 What a phase comes to (gradients, loss terms, what the loss remembers) is summed over the processes in one
-row, by one all-reduce; every random number is a function of (seed, images seen, purpose, part), never of the
-rank. So several processes train what one does with the same micro_batch, to rounding. Not used is
+row, by one all-reduce; every random number is a function of (seed, images seen, purpose), drawn for the whole
+batch. So several processes train what one does with the same micro_batch, to rounding. Not used is
 DistributedDataParallel: it misses what a lone penalty's backward leaves out, and processes drift apart.
 
 Tensors on CUDA go by nccl, all else by gloo. A process that dies closes its connections, and the others know
@@ -111,7 +111,7 @@ def require_shares(run: Run, processes: int) -> None:
 def _fitting(run: Run, processes: int) -> int:
     """The largest micro_batch up to the run's own that all its batches can be dealt in; 0: none."""
     batches = (run.growth.batches if run.growth else ()) or (run.batch,)
-    group = getattr(run.model, "minibatch_std_group", 1)
+    group = run.model.minibatch_std_group
     for size in range(run.micro_batch, 0, -1):
         whole_groups = size % min(group, size) == 0
         if whole_groups and all(batch % size == 0 and batch // size % processes == 0 for batch in batches):

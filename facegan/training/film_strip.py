@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,8 @@ class Frame:
 
 def film(samples: Sequence[tuple[int, Path]]) -> tuple[list[Frame], int]:
     """At most MOST_FRAMES of the grids, evenly spread with first and last, and how many could not be read."""
-    frames: list[tuple[int, Image.Image]] = []
-    damaged = 0
-    for images_seen, path in spread(samples, MOST_FRAMES):
-        try:
-            frames.append((images_seen, _opened(path, SIDES[0])))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's words for damage
-            damaged += 1
+    frames = list(_readable(samples, MOST_FRAMES, SIDES[0]))
+    damaged = min(len(samples), MOST_FRAMES) - len(frames)
     for side in SIDES:
         encoded = [(images_seen, *_encoded(image, side)) for images_seen, image in frames]
         if sum(len(data) for _, data, _ in encoded) <= FILM_BYTES:
@@ -54,11 +50,8 @@ def strip(samples: Sequence[tuple[int, Path]], face: tuple[int, int]) -> tuple[F
     face: height over width of one, as two numbers; a grid's faces are as wide as its eighth.
     """
     columns: list[tuple[int, Pixels]] = []
-    for images_seen, path in spread(samples, STRIP_COLUMNS):
-        try:
-            pixels = np.asarray(_opened(path, None))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            continue
+    for images_seen, image in _readable(samples, STRIP_COLUMNS, None):
+        pixels = np.asarray(image)
         width = pixels.shape[1] // 8
         height = width * face[0] // face[1]
         size = STRIP_SIDE, STRIP_SIDE * face[0] // face[1]
@@ -81,6 +74,15 @@ def spread(samples: Sequence[tuple[int, Path]], most: int) -> list[tuple[int, Pa
     if len(samples) <= most:
         return list(samples)
     return [samples[round(k * (len(samples) - 1) / (most - 1))] for k in range(most)]
+
+
+def _readable(
+    samples: Sequence[tuple[int, Path]], most: int, side: int | None
+) -> Iterator[tuple[int, Image.Image]]:
+    """The moments and pictures of `spread` that are not damaged, one after the other."""
+    for images_seen, path in spread(samples, most):
+        with suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's for damage
+            yield images_seen, _opened(path, side)
 
 
 def _opened(path: Path, side: int | None) -> Image.Image:

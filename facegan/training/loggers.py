@@ -1,14 +1,13 @@
 """A run's numbers and grids in TensorBoard or Weights & Biases, beside its own files.
 
-    with tracked(reporter, folder) as reporter: ...     a Reporter that logs as well, as run.track says
+    with closing(Tracked(reporter, folder)) as reporter: ...     logs as well, as run.track says
 
 A logger sees what a Reporter sees; that it fails (disk, network) costs a warning and itself, never the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -205,13 +204,3 @@ class Tracked:
         except Exception as error:  # whatever becomes of a logger, the run goes on
             self._logger = None
             self.warn(f"{self._track}: {first_line(error)}; nothing more goes there, the run goes on")
-
-
-@contextmanager
-def tracked(reporter: Reporter, folder: RunFolder) -> Iterator[Reporter]:
-    """The reporter, and behind it the logger of the run that `start` names; closed at the end."""
-    both = Tracked(reporter, folder)
-    try:
-        yield both
-    finally:
-        both.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -25,7 +25,7 @@ from facegan.training import growing
 from facegan.training.compiled import compiled_forms
 from facegan.training.distributed import World, require_shares
 from facegan.training.labels import data_identity, labelled
-from facegan.training.loggers import chosen, require_installed, tracked
+from facegan.training.loggers import Tracked, chosen, require_installed
 from facegan.training.memory import fitted
 from facegan.training.reporter import Reporter, Silent
 from facegan.training.run_folder import RunFolder
@@ -95,14 +95,14 @@ def train(
     taken = transfer(begun.given, state, run.model) if is_first and begun.given else None
     if taken is not None and (taken.fresh or taken.widened):
         reporter.warn(taken.as_text())
-    with folder.locked() if is_first else nullcontext(), tracked(reporter, folder) as watching:
+    with folder.locked() if is_first else nullcontext(), closing(Tracked(reporter, folder)) as watching:
         if is_first:
-            if not resume:
-                folder.require_new()  # once more: it took a while until here
             if resume:
                 _load_newest(state, folder, data_identity(dataset, run), force=force, reporter=reporter)
                 if isinstance(run.augment, Ada) and not run.augment.full_images:
                     state.memory["augment_p"].fill_(run.augment.p_start)  # which does not follow the past
+            else:
+                folder.require_new()  # once more: it took a while until here
         if world.size > 1:
             parts = world.first(state.parts)
             if not is_first:
@@ -118,9 +118,9 @@ def train(
             run = run if state.compiled else replace(run, compile="no")
         if is_first:
             if resume:
-                folder.resumed(run, state.images_seen, dict(dataset.identity()))
+                folder.resumed(run, state.images_seen, dataset.identity())
             else:
-                folder.start(run, dict(dataset.identity()))
+                folder.start(run, dataset.identity())
             if taken is not None:
                 folder.write_transfer(asdict(taken))
             skipped = folder.write_skipped(dataset.skipped)

@@ -67,7 +67,7 @@ def micro_batches(run: Run, processes: int = 1) -> list[int]:
 
     With several processes, each gets as many parts as the others.
     """
-    group = min(getattr(run.model, "minibatch_std_group", 1), run.batch)
+    group = min(run.model.minibatch_std_group, run.batch)
     sizes = [size for size in range(run.batch, group - 1, -1) if run.batch % size == 0 and size % group == 0]
     return [size for size in sizes if run.batch // size % processes == 0]
 

@@ -21,7 +21,7 @@ VERY_FEW = 100  # with it: the least that the preset low-data is for
 
 
 class ProgressReporter:
-    """A loop.Reporter on stderr; use it as a context manager.
+    """A reporter.Reporter on stderr; use it as a context manager.
 
     The bar is the fraction of the run's images or of its time limit, whichever will end it first.
     """
@@ -53,11 +53,14 @@ class ProgressReporter:
     ) -> None:
         self._bar.__exit__(kind, error, trace)
 
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def data(self, done: int, total: int) -> None:
-        """The memory map is being built."""
+        """Pictures are being read, or features of them."""
         if self._reading is None:
             if self._bar.disable:
-                self.console.print(f"reading {total:,} pictures", highlight=False)
+                self._say(f"reading {total:,} pictures")
             self._reading = self._bar.add_task("reading", total=total, note="")
         self._bar.update(self._reading, completed=done, note=f"{done:,} of {total:,} pictures")
 
@@ -69,40 +72,30 @@ class ProgressReporter:
         height, width = model.image_shape[1:]
         size = f"{height} px" if height == width else f"{height}x{width}"
         known = ", ".join(attribute.name for attribute in model.labels.attributes)
-        self.console.print(
+        self._say(
             f"{model.architecture} {size} on {len(dataset):,} pictures of {dataset.name}"
             f"{' (mirrored ones included)' if dataset.mirror else ''}, in {run.precision} on {run.device}"
             f"{f', labels {known}' if known else ''}"
             f"{f', growing from {run.growth.first_resolution} px' if run.growth else ''}"
             f"{f', augmented by {run.augment.name}' if run.augment.name != 'none' else ''}"
             f"{f', {run.micro_batch} of {run.batch} at a time' if run.micro_batch < run.batch else ''}"
-            f"{f', from {images_seen:,} images on' if images_seen else ''}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            f"{f', from {images_seen:,} images on' if images_seen else ''}"
         )
         if images_seen >= run.total_images:
-            self.console.print(
+            self._say(
                 f"the run is finished: it has seen {images_seen:,} images, and total_images is "
-                f"{run.total_images:,}; to go on, raise it with --set total_images=N",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
+                f"{run.total_images:,}; to go on, raise it with --set total_images=N"
             )
         if images_seen == 0 and (warning := by_heart(len(dataset.names), run)):
-            self.console.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
+            self._say(f"note: {warning}")
         if images_seen == 0 and dataset.enlarged:
             some = "1 picture is" if dataset.enlarged == 1 else f"{dataset.enlarged:,} pictures are"
             which = "is" if dataset.enlarged == 1 else "are"
-            self.console.print(
-                f"note: {some} smaller than {size} in a side, and {which} enlarged",
-                highlight=False,
-                soft_wrap=True,
-            )
+            self._say(f"note: {some} smaller than {size} in a side, and {which} enlarged")
         for name, reason in list(dataset.skipped.items())[:5]:
-            self.console.print(f"left out {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
+            self._say(f"left out {name}: {reason}")
         if len(dataset.skipped) > 5:
-            self.console.print(f"... and {len(dataset.skipped) - 5:,} more left out", highlight=False)
+            self._say(f"... and {len(dataset.skipped) - 5:,} more left out")
         if self._reading is not None:
             self._bar.remove_task(self._reading)
         self._training = self._bar.add_task("training", total=1.0, note="")
@@ -119,7 +112,7 @@ class ProgressReporter:
         losses = "  ".join(f"{name} {value:.3f}" for name, value in tick.terms.items())
         note = f"{tick.images_seen:,} images  {tick.images_per_second:.0f} images/s  {losses}"
         if self._bar.disable:
-            self.console.print(note, highlight=False, soft_wrap=True)
+            self._say(note)
         elif self._training is not None:
             self._bar.update(self._training, note=note)
 
@@ -130,15 +123,15 @@ class ProgressReporter:
         if distance.low is not None and distance.high is not None:
             note += f" ({distance.low:.2f} to {distance.high:.2f})"
         note += f" of {result.samples:,} samples{', the best so far' if best else ''}"
-        self.console.print(note, markup=False, highlight=False, soft_wrap=True)
+        self._say(note)
 
     def wrote(self, path: Path) -> None:
         """Names each file that was written."""
-        self.console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+        self._say(f"wrote {path}")
 
     def warn(self, message: str) -> None:
         """Shows the message on a line of its own."""
-        self.console.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)
+        self._say(f"warning: {message}")
 
 
 def by_heart(pictures: int, run: Run) -> str:

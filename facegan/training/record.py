@@ -138,15 +138,6 @@ def _card(path: Path) -> Card | None:
         return None
 
 
-def distances(record: Record) -> list[tuple[int, float]]:
-    """(images seen, distance) of each measurement."""
-    return [
-        (int(line["images_seen"]), float(line[name]))
-        for line in record.measurements
-        for name in distance_names([line])
-    ]
-
-
 def distance_names(lines: Iterable[dict[str, Any]]) -> list[str]:
     """The names of the distances that are measured, such as FD-efficientnet."""
     names = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from facegan.config import UsageError
 from facegan.files import require_writable_file, write_text
-from facegan.training.record import Record, distances, read_record
+from facegan.training.record import Record, distance_names, read_record
 from facegan.training.report_page import page
 
 
@@ -37,9 +37,10 @@ def write_report(path: Path, out: Path | None = None) -> dict[str, Any]:
 
 def summary(record: Record) -> dict[str, Any]:
     """How far the run is, in a few numbers."""
+    distances = (float(line[name]) for line in record.measurements for name in distance_names([line]))
     return {
         "images_seen": record.images_seen,
         "finished": record.finished,
         "seconds": record.seconds,
-        "best_distance": min((value for _, value in distances(record)), default=None),
+        "best_distance": min(distances, default=None),
     }

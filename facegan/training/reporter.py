@@ -24,7 +24,7 @@ class Reporter(Protocol):
     """A progress display, a test."""
 
     def data(self, done: int, total: int) -> None:
-        """Pictures read into the memory map so far."""
+        """Pictures read so far, or those whose features are made."""
 
     def start(self, run: Run, dataset: Dataset, images_seen: int, stop_after_seconds: float) -> None:
         """The data is ready, training begins at this point of the clock, for at most so long."""

@@ -5,7 +5,7 @@ log.jsonl              one line a log interval: images_seen, seconds, images_per
 metrics.jsonl          one line a measurement: images_seen, the distance by its name, its interval, samples
 best.safetensors       the EMA generator of the smallest distance so far, where distances are measured;
                        after a roll-back, the best of the models still on disk
-samples/*.jpg          grids of the EMA generator at fixed seeds
+samples/*.jpg          grids of the EMA generator at fixed seeds; .png where pictures have transparency
 losses.png             the loss curves
 checkpoints/*.pt       everything a resume needs
 transfer.json          what a run with init took of the other model, and what is fresh
@@ -14,6 +14,7 @@ events/*.json          what a batch was made of that gave something not finite
 skipped.jsonl          the pictures that were left out, with the reason; missing where there are none
 starts.jsonl           a line each time that training began or went on: images_seen, at, the data, the machine
 model.safetensors      the newest EMA generator
+tensorboard/, wandb.id what a logger writes, and the name of the run there, where run.track says so
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class RunFolder:
                 f"{self.path}: --resume with another config ({'; '.join(changed)}); --force accepts it"
             )
 
-    def resumed(self, run: Run, images_seen: int, data: dict[str, Any] | None = None) -> None:
+    def resumed(self, run: Run, images_seen: int, data: dict[str, Any]) -> None:
         """Takes a resumed run's config; drops what came after its checkpoint."""
         self.start(run, data, images_seen)
         self.forget_after(images_seen)
@@ -201,11 +202,9 @@ class RunFolder:
         if best.images_seen > images_seen:
             self.best_path.unlink()
 
-    def write_transfer(self, taken: dict[str, Any]) -> Path:
-        """Writes what came of a transfer, and returns where."""
-        path = self.path / "transfer.json"
-        write_text(path, json.dumps(taken, indent=2) + "\n")
-        return path
+    def write_transfer(self, taken: dict[str, Any]) -> None:
+        """Writes what came of a transfer."""
+        write_text(self.path / "transfer.json", json.dumps(taken, indent=2) + "\n")
 
     def write_skipped(self, skipped: dict[str, str]) -> Path | None:
         """Writes which pictures were left out and why, one a line; returns where, None if there are none."""
@@ -277,12 +276,11 @@ class RunFolder:
         """Adds one line to events.jsonl."""
         append_line(self.events_path, json.dumps({"images_seen": images_seen, "event": event, "text": text}))
 
-    def write_bad_batch(self, batch: dict[str, Any]) -> Path:
-        """Writes what is needed to take the step again that gave something not finite; returns where."""
+    def write_bad_batch(self, batch: dict[str, Any]) -> None:
+        """Writes what is needed to take the step again that gave something not finite."""
         path = self.path / "events" / f"{batch['images_seen']:09d}.json"
         path.parent.mkdir(exist_ok=True)
         write_text(path, json.dumps(batch, indent=2) + "\n")
-        return path
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Adds one line to metrics.jsonl."""

@@ -74,8 +74,9 @@ def go_back(
     Raises:
         FloatingPointError: there is no checkpoint, or it is the second time.
     """
-    lr = growing.run_at(run, state.stage).optimizer.lr * 0.5**state.retry
+    own_lr = growing.run_at(run, state.stage).optimizer.lr
     if world.rank == 0:
+        lr = own_lr * 0.5**state.retry
         batch = {"images_seen": found.images_seen, "retry": state.retry, "lr": lr, "not_finite": found.what}
         terms = {name: repr(float(total)) for name, total in state.log_sums.items()}
         folder.write_bad_batch(batch | {"sums_since_tick": terms, "run": to_json(run)})
@@ -87,7 +88,7 @@ def go_back(
         raise FloatingPointError(
             f"{found.what} is not finite after {state.images_seen:,} images"
             f"{', for the second time' if is_second else ''}; {how} a lower --set {names} (now "
-            f"{lr * 2**state.retry:g}{', of which half was taken' if is_second else ''})"
+            f"{own_lr:g}{', of which half was taken' if is_second else ''})"
         )
 
     def newest() -> Parts:

@@ -40,7 +40,7 @@ def _changed(run: Path) -> float:
 
 
 @dataclass(frozen=True)
-class Look:
+class Seen:
     """What is seen of a run at one moment."""
 
     record: Record
@@ -83,7 +83,7 @@ def _is_locked(run: Path) -> bool:
     return False
 
 
-def look(folder: Path, name: str, now: float | None = None) -> Look:
+def look(folder: Path, name: str, now: float | None = None) -> Seen:
     """A run of the folder, as it is now.
 
     Raises:
@@ -93,10 +93,10 @@ def look(folder: Path, name: str, now: float | None = None) -> Look:
         raise UsageError(f"run {name[:60]!r}: not in {folder} any more")
     now = time.time() if now is None else now
     run = folder / name
-    return Look(read_record(run), max(now - _changed(run), 0.0), _is_locked(run))
+    return Seen(read_record(run), max(now - _changed(run), 0.0), _is_locked(run))
 
 
-def facts_html(seen: Look) -> str:
+def facts_html(seen: Seen) -> str:
     """Images seen, speed and time left, in a line, with a bar."""
     record, total = seen.record, seen.record.run.total_images
     done = min(record.images_seen / total, 1.0)

@@ -1,13 +1,13 @@
-"""Film: exposure by its formula, a tone curve that only rises, supersamples averaged, noise that repeats."""
+"""A photograph: exposure by its formula, a tone curve that only rises, averaged supersamples, noise."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from facegan.people.film import FACE_LIGHT, REFERENCE_ALBEDO, developed, exposure
 from facegan.people.head import Floats
 from facegan.people.person import Detail, Person
+from facegan.people.photograph import FACE_LIGHT, REFERENCE_ALBEDO, developed, exposure
 
 PERSON = Person.sample(np.random.default_rng(0)).replace(exposure=1.0)
 WHITE_LIGHT = np.ones((100, 3))
@@ -32,7 +32,7 @@ def test_twice_the_light_is_exposed_half_as_long() -> None:
 
 
 def test_dark_skin_is_exposed_longer_by_its_power() -> None:
-    """albedo^-0.32 (film.TONE_COMPENSATION): a quarter of the albedo, 1.56 times the light."""
+    """albedo^-0.32 (photograph.TONE_COMPENSATION): a quarter of the albedo, 1.56 times the light."""
     longer = exposure(PERSON, WHITE_LIGHT, GREY_CARD / 4) / exposure(PERSON, WHITE_LIGHT, GREY_CARD)
     assert longer == pytest.approx(4**0.32)
 
