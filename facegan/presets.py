@@ -218,7 +218,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "low-data": Preset(
         _narrow(_TINY, gamma=0.2, total_images=200_000, augment=replace(FACE_SAFE, full_images=100_000)),
-        "the same for 100 to 5,000 pictures: adaptive augmentation that suits faces, twice the R1, not grown",
+        "the tiny one for 100 to 5,000 pictures: augmentation that suits faces, twice the R1, not grown",
         _ADA,
         "G 0.76 M, D 0.88 M parameters",
     ),
