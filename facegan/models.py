@@ -92,7 +92,7 @@ def load(name: str, *, discriminator: bool = False) -> Model:
         generator = build_generator(config)
     generator.load_state_dict(tensors)
     generator.eval().requires_grad_(False)
-    called = name if name.startswith("hf://") else _name_of(path)
+    called = name if name.startswith("hf://") else name_of(path)
     return Model(generator, config, card, called, _discriminator(path, config) if discriminator else {})
 
 
@@ -172,7 +172,8 @@ def _write(path: Path, tensors: dict[str, torch.Tensor], config: NetworkConfig, 
     tensor_file.write_tensors(path, tensors, metadata)
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """What the model of that file is called: a run's by its folder."""
     return path.resolve().parent.name if path.name == RUN_MODEL else path.stem
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from facegan.growth import Growth
 from facegan.presets import preset
-from facegan.training.curves import Chart, Series, axis, chart_html, count, log_axis, thinned
+from facegan.training.curves import Chart, Series, axis, count, log_axis, thinned
 from facegan.training.report_page import bands
+from facegan.training.templates import chart_html
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def invert(
         made, sheet = found.pictures, [targets, found.pictures]
         if tuned:
             nearer = tune(sampler, found.w, targets, steps=TUNING_STEPS, advance=progress)
-            nearer.name = out.resolve().name  # as models.load will call it
+            nearer.name = models.name_of(out / RUN_MODEL)
             said += f", {sampler.model.name} tuned to it"
             sampler = Sampler(nearer, device=device, precision=precision)
             made = sampler.pictures(found.w.to(sampler.generator.w_avg.device))

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-from facegan.training.templates import template
+from typing import Any
 
 MOST_POINTS = 240  # of a curve; more are averaged
 DOTS = 60  # up to so many points are marked
@@ -90,10 +89,11 @@ class Drawing:
     height: int = HEIGHT
 
 
-def chart_html(chart: Chart) -> str:
-    """The chart as a <figure>; nothing where it has no points."""
-    drawing = drawn(chart)
-    return "" if drawing is None else template("chart.html").render(chart=drawing)
+def series_of(lines: Iterable[Mapping[str, Any]], name: str) -> Series:
+    """The values of that name in the lines that have it, over images seen."""
+    return Series(
+        name, tuple((float(line["images_seen"]), float(line[name])) for line in lines if name in line)
+    )
 
 
 def drawn(chart: Chart) -> Drawing | None:

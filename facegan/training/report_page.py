@@ -16,10 +16,10 @@ from facegan import __version__
 from facegan.card import ARCHITECTURES
 from facegan.networks.base import Stage
 from facegan.run import Run
-from facegan.training.curves import Band, Chart, Mark, Series, count, drawn, short
+from facegan.training.curves import Band, Chart, Mark, Series, count, drawn, series_of, short
 from facegan.training.film_strip import STRIP_ROWS, film, strip
 from facegan.training.plot import NOT_TERMS
-from facegan.training.record import Lines, Record, distance_names, nearest_preset, settings
+from facegan.training.record import Record, distance_names, nearest_preset, settings
 from facegan.training.templates import template
 
 MOST_ROWS = 40  # of a table that grows with the run
@@ -125,11 +125,13 @@ def _charts(record: Record) -> Iterator[Chart]:
             "Distance to the training pictures", (_measured(record, name),), may_be_log=True, **shared
         )
     if adversarial:
-        yield Chart("Adversarial losses", tuple(_series(record.log, name) for name in adversarial), **shared)
+        yield Chart(
+            "Adversarial losses", tuple(series_of(record.log, name) for name in adversarial), **shared
+        )
     others = {_TITLES.get(name, name): name for name in names if name not in adversarial}
     others |= {title: name for title, name in _OTHERS.items() if name in record.log[-1]}
     for title, name in others.items():
-        yield Chart(title, (_series(record.log, name),), from_zero=True, **shared)
+        yield Chart(title, (series_of(record.log, name),), from_zero=True, **shared)
 
 
 _TITLES = {
@@ -145,15 +147,11 @@ _OTHERS = {
 }
 
 
-def _series(lines: Lines, name: str) -> Series:
-    return Series(name, tuple((line["images_seen"], line[name]) for line in lines if name in line))
-
-
 def _measured(record: Record, name: str) -> Series:
     lines = [line for line in record.measurements if name in line]
     known = all("low" in line and "high" in line for line in lines)
     ranges = tuple((line["low"], line["high"]) for line in lines) if known else ()
-    return Series(name, _series(tuple(lines), name).points, ranges)
+    return Series(name, series_of(lines, name).points, ranges)
 
 
 def bands(run: Run, end: float) -> Iterable[Band]:

@@ -80,8 +80,8 @@ class Tile:
 
 def shown(pixels: Pixels, provenance: Provenance | None, side: int = TILE_SIDE) -> str:
     """uint8 [H, W, C] as a data: URI of a JPEG, enlarged by Lanczos to a short side of `side` or more."""
-    large = enlarged(pixels, scale_to(pixels.shape[:2], side))
-    return data_uri("image/jpeg", encode(np.ascontiguousarray(rgb(large)), "JPEG", provenance))
+    shown_as = rgb(enlarged(pixels, scale_to(pixels.shape[:2], side)))
+    return data_uri("image/jpeg", encode(np.ascontiguousarray(shown_as), "JPEG", provenance))
 
 
 def data_uri(kind: str, data: bytes) -> str:

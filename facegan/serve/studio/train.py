@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from facegan.config import UsageError
 from facegan.serve.studio.common import Common
 from facegan.serve.studio.desk import Desk
 from facegan.serve.studio.parts import AT_ONCE, QUIET, Shown, data_uri, follow, told, within
-from facegan.training.curves import Chart, Series, chart_html
+from facegan.training.curves import Chart, series_of
 from facegan.training.plot import NOT_TERMS
 from facegan.training.record import Record, distance_names, read_record
+from facegan.training.templates import chart_html
 
 EVERY_SECONDS = 3.0
 QUIET_SECONDS = 600.0  # without a new line, after which a run is said to rest
@@ -125,11 +125,11 @@ def curves_html(record: Record) -> str:
     end = float(max(record.images_seen, 1))
     names = list(dict.fromkeys(name for line in record.log for name in line if name not in NOT_TERMS))
     charts = [
-        Chart("Losses", tuple(_series(record.log, name) for name in names), end, from_zero=True),
+        Chart("Losses", tuple(series_of(record.log, name) for name in names), end, from_zero=True),
         *(
             Chart(
                 "Distance to the training pictures",
-                (_series(record.measurements, name),),
+                (series_of(record.measurements, name),),
                 end,
                 may_be_log=True,
             )
@@ -137,11 +137,6 @@ def curves_html(record: Record) -> str:
         ),
     ]
     return f'<div class="charts">{"".join(chart_html(chart) for chart in charts)}</div>'
-
-
-def _series(lines: tuple[dict[str, Any], ...], name: str) -> Series:
-    points = [(float(line["images_seen"]), float(line[name])) for line in lines if name in line]
-    return Series(name, tuple(points))
 
 
 def sample_of(record: Record, number: int | None) -> tuple[int, Path] | None:
