@@ -10,6 +10,7 @@ are added, and only the training loop calls backward. One loop trains every mode
     hinge          relu(1 - D(x)) + relu(1 + D(y))                     -D(y)
     wgan-gp        -D(x) + D(y) + lambda (|grad D(v)| - 1)^2 + drift D(x)^2   -D(y)
     stylegan2      nonsaturating + gamma/2 |grad D(x)|^2               softplus(-D(y)) + path length
+      relativistic softplus(D(y) - D(x)) + gamma/2 |grad D|^2          softplus(D(x) - D(y)) + path length
 
 with x real, y = G(z), v on the line between them, D the logit.
 
@@ -83,6 +84,11 @@ class AdversarialLoss(ABC):
         """The chance that a batch's images take their last layers' styles from second latents."""
         return 0.0
 
+    @property
+    def zero_divides(self) -> bool:
+        """Whether D's logit is to be above 0 for real images and below it for fakes."""
+        return True
+
     @abstractmethod
     def d_real(self, logits: Tensor) -> Tensor:
         """What D minimises on real images [N]."""
@@ -139,6 +145,10 @@ class LeastSquares(AdversarialLoss):
 
     name: Literal["lsgan"] = "lsgan"
 
+    @property
+    def zero_divides(self) -> bool:
+        return False
+
     def d_real(self, logits: Tensor) -> Tensor:
         return (logits - 1).square()
 
@@ -191,6 +201,10 @@ class WassersteinGP(AdversarialLoss):
     def mixing(self) -> float:
         return self.mixing_probability
 
+    @property
+    def zero_divides(self) -> bool:
+        return False
+
     def d_real(self, logits: Tensor) -> Tensor:
         return -logits + self.drift_weight * logits.square()
 
@@ -229,6 +243,11 @@ class StyleGAN2Loss(NonSaturating):
     takes a penalty with the main terms; a longer one makes it a lazy phase. The path length penalty uses a
     batch `path_length_shrink` times smaller.
 
+    relativistic: D and G see pairs of a real and a fake image, of which D is to score the real one higher, so
+    that no mode of the reals can be left out for good (Jolicoeur-Martineau 2018, arXiv 1807.00734; with R1
+    and R2 it is R3GAN's loss, Huang et al. 2024, arXiv 2501.05441, sec. 2). Differs from theirs: G's reals
+    are those of D's step, and the penalties may be lazy.
+
     Differs: D comes before G, and both use the same fakes, which saves a pass of G; path lengths are of
     unmixed styles; a gradient that is not finite sends the run back instead of becoming 0 or 1e5.
     """
@@ -242,6 +261,7 @@ class StyleGAN2Loss(NonSaturating):
     path_length_decay: float = 0.01
     path_length_shrink: int = 2
     mixing_probability: float = 0.9
+    relativistic: bool = False
 
     def __post_init__(self) -> None:
         for name in ("r1_gamma", "r2_gamma", "path_length_weight"):
@@ -258,6 +278,10 @@ class StyleGAN2Loss(NonSaturating):
     def mixing(self) -> float:
         return self.mixing_probability
 
+    @property
+    def zero_divides(self) -> bool:
+        return not self.relativistic
+
     def phases(self) -> list[Phase]:
         """D, then its gradient penalty, G, then its path length; penalties only where they are lazy."""
         d, d_penalty = Phase("D", self.d_terms), Phase("D", self.d_penalty, self.r1_interval)
@@ -267,13 +291,25 @@ class StyleGAN2Loss(NonSaturating):
         return [d, *[d_penalty] * has_d_penalty, g, *[g_penalty] * has_g_penalty]
 
     def d_terms(self, batch: MicroBatch) -> Terms:
-        """D_real and D_fake, and the penalties where they are taken every step."""
-        return super().d_terms(batch) | (self.d_penalty(batch) if self.r1_interval == 1 else {})
+        """D_real and D_fake, or D_pair, and the penalties where they are taken every step."""
+        if self.relativistic:
+            real = batch.logits(batch.real, "real")
+            fake = batch.logits(batch.fake().detach(), "fake")
+            terms = {"D_pair": F.softplus(fake - real)}
+        else:
+            terms = super().d_terms(batch)
+        return terms | (self.d_penalty(batch) if self.r1_interval == 1 else {})
 
     def g_terms(self, batch: MicroBatch) -> Terms:
-        """G_fake, and the path length penalty where it is taken every step."""
+        """G_fake or G_pair, and the path length penalty where it is taken every step."""
+        if self.relativistic:
+            with torch.no_grad():
+                real = batch.logits(batch.real, "real")
+            terms = {"G_pair": F.softplus(real - batch.logits(batch.fake(), "fake"))}
+        else:
+            terms = super().g_terms(batch)
         every_step = self.path_length_weight > 0 and self.path_length_interval == 1
-        return super().g_terms(batch) | (self.g_penalty(batch) if every_step else {})
+        return terms | (self.g_penalty(batch) if every_step else {})
 
     def d_penalty(self, batch: MicroBatch) -> Terms:
         """D_r1 = interval gamma/2 |grad D(real)|^2 [N] (Mescheder et al. 2018), D_r2 the same at fakes."""

@@ -9,7 +9,7 @@ from facegan.augment import Ada, Augment, NoAugment
 from facegan.config import UsageError
 from facegan.data import DataConfig
 from facegan.growth import Growth
-from facegan.losses import LeastSquares, Loss, NonSaturating, StyleGAN2Loss, WassersteinGP
+from facegan.losses import Loss, NonSaturating, StyleGAN2Loss, WassersteinGP
 from facegan.networks import NetworkConfig
 from facegan.networks.dcgan import DCGANConfig
 from facegan.networks.stylegan2 import StyleGAN2Config
@@ -147,7 +147,7 @@ class Run:
         if self.freeze_d < 0 or (self.freeze_d and not self.init):
             raise UsageError(f"freeze_d {self.freeze_d}: 0 or more, and only of a D that came with --init")
         adapts = isinstance(self.augment, Ada) and self.augment.full_images > 0
-        if adapts and isinstance(self.loss, (LeastSquares, WassersteinGP)):
+        if adapts and not self.loss.zero_divides:
             raise UsageError(
                 f"augment ada with loss {self.loss.name}: p follows the sign of D's logits, which means "
                 "nothing there; set augment.full_images=0 and augment.p_start"

@@ -17,6 +17,7 @@ from facegan.augment import Ada, NoAugment
 from facegan.config import UsageError
 from facegan.data import open_dataset
 from facegan.losses import LeastSquares, WassersteinGP
+from facegan.presets import preset
 from facegan.run import Run
 from facegan.training.batch import TrainingBatch
 from facegan.training.loop import train
@@ -72,6 +73,13 @@ def test_a_fixed_p_stays_what_the_run_says(labelled: Path, tiny_run_config: Run,
     fixed = replace(run, augment=Ada(p_start=0.2, full_images=0))
     train(fixed, tmp_path / "run", resume=True, force=True)
     assert float(newest(tmp_path / "run")["memory"]["augment_p"]) == pytest.approx(0.2)
+
+
+def test_p_cannot_follow_the_logits_of_a_relativistic_loss() -> None:
+    run = preset("stylegan2-64").run
+    assert replace(run, augment=Ada()).augment == Ada()
+    with pytest.raises(UsageError, match="which means nothing there"):
+        replace(run, augment=Ada(), loss=replace(run.loss, relativistic=True))  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("loss", [LeastSquares(), WassersteinGP()])

@@ -29,6 +29,9 @@ from facegan.presets import preset
 from facegan.run import Run
 
 LOSSES = [NonSaturating(), LeastSquares(), Hinge(), WassersteinGP()]
+PAIRS = StyleGAN2Loss(
+    relativistic=True, r1_gamma=1.0, r2_gamma=1.0, r1_interval=1, path_length_weight=0, mixing_probability=0
+)
 
 
 class LinearGame:
@@ -106,6 +109,34 @@ def test_gradients_on_a_linear_d_and_g_are_those_by_hand(
     torch.testing.assert_close(game.g.grad, (by_g(logits_y) * vz).mean())
 
 
+def test_a_relativistic_loss_is_of_pairs_and_so_are_its_gradients() -> None:
+    """softplus(D(y) - D(x)) for D, softplus(D(x) - D(y)) for G; D(x) moves G's weights, if not itself."""
+    game, loss = LinearGame(), replace(PAIRS, r1_gamma=0.0, r2_gamma=0.0)
+    d_phase, g_phase = loss.phases()
+    x, y = game.real, game.fake().detach()
+    gap = (game.logits(y, "fake") - game.logits(x, "real")).detach()
+    torch.testing.assert_close(d_phase.terms(game), {"D_pair": torch.log1p(gap.exp())})
+    torch.testing.assert_close(g_phase.terms(game), {"G_pair": torch.log1p((-gap).exp())})
+    descend(d_phase, game)
+    weights = torch.sigmoid(gap)[:, None, None, None]
+    torch.testing.assert_close(game.v.grad, (weights * (y - x)).mean(dim=0))
+    assert game.g.grad is None
+    descend(g_phase, game)
+    vz = (game.latents * game.v.detach()).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(game.g.grad, (-torch.sigmoid(-gap) * vz).mean())
+
+
+def test_what_d_calls_every_image_by_changes_nothing_in_a_relativistic_loss() -> None:
+    game, raised = LinearGame(), LinearGame()
+    plain = raised.logits
+    raised.logits = lambda image, of, **given: plain(image, of) + 7.0  # type: ignore[method-assign]
+    for terms in (PAIRS.d_terms, PAIRS.g_terms):
+        torch.testing.assert_close(terms(game), terms(raised))
+    assert not torch.allclose(
+        NonSaturating().g_terms(game)["G_fake"], NonSaturating().g_terms(raised)["G_fake"]
+    )
+
+
 def test_the_gradient_penalty_of_a_linear_d_is_that_of_its_weights() -> None:
     # grad D = v everywhere: (|v| - 1)^2 for every sample, with gradient 2 (|v| - 1) v / |v|
     game = LinearGame()
@@ -144,6 +175,8 @@ def test_wgan_gp_terms_are_the_papers() -> None:
         (StyleGAN2Loss(r1_gamma=1.0, r2_gamma=1.0).d_penalty, ["real", "fake"]),
         (StyleGAN2Loss(r1_gamma=0.0, r2_gamma=1.0).d_penalty, ["fake"]),
         (StyleGAN2Loss(r1_gamma=1.0).d_penalty, ["real"]),
+        (PAIRS.d_terms, ["real", "fake", "real", "fake"]),
+        (PAIRS.g_terms, ["real", "fake"]),
         (WassersteinGP().d_terms, ["real", "fake", "real"]),  # between the two with the real one's
     ],
 )
@@ -212,7 +245,7 @@ class ToyGame:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [*LOSSES, PAIRS], ids=lambda loss: loss.name)
 def test_each_loss_learns_a_toy_distribution(loss: AdversarialLoss) -> None:
     game = ToyGame()
     adam_d = torch.optim.Adam([*game.d.parameters(), *game.out.parameters()], lr=1e-2, betas=(0.0, 0.9))

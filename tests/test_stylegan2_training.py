@@ -175,6 +175,12 @@ def test_an_interval_of_one_takes_the_penalties_with_the_main_terms(run: Run, da
     assert set(terms) == {"D_real", "D_fake", "D_r1", "G_fake", "G_path"}
 
 
+def test_a_relativistic_step_has_terms_of_pairs(run: Run, dataset: Dataset) -> None:
+    loss = StyleGAN2Loss(relativistic=True, r2_gamma=1.0, r1_interval=1, path_length_weight=0)
+    terms = steps(new_state(run), replace(run, loss=loss), dataset, 1)
+    assert set(terms) == {"D_pair", "D_r1", "D_r2", "G_pair"}
+
+
 def test_lazy_terms_appear_every_so_many_steps(run: Run, dataset: Dataset) -> None:
     state = new_state(run)
     seen = [set(steps(state, run, dataset, 1)) for _ in range(4)]
@@ -282,10 +288,12 @@ def test_the_path_length_is_remembered_as_the_mean_over_micro_batches(run: Run, 
 # ---- gradient accumulation
 
 
-@pytest.mark.parametrize("micro_batch", [4, 8])
-def test_a_step_in_parts_is_the_step_in_one(run: Run, dataset: Dataset, micro_batch: int) -> None:
+@pytest.mark.parametrize(("micro_batch", "relativistic"), [(4, False), (8, False), (4, True)])
+def test_a_step_in_parts_is_the_step_in_one(
+    run: Run, dataset: Dataset, micro_batch: int, relativistic: bool
+) -> None:
     """R1, mixing, noise, minibatch std and w's mean included; the path length's mean alone is of a part."""
-    loss = replace(run.loss, path_length_decay=0.0, mixing_probability=1.0)  # type: ignore[type-var]
+    loss = replace(run.loss, path_length_decay=0.0, mixing_probability=1.0, relativistic=relativistic)  # type: ignore[type-var]
     run = replace(run, batch=16, micro_batch=16, loss=loss, total_images=64)
     whole, parts = new_state(run), new_state(run)
     in_parts = replace(run, micro_batch=micro_batch)

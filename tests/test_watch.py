@@ -53,6 +53,19 @@ def test_the_share_d_is_right_about_is_never_less_than_said(
     assert right_share(run, sure) == 0
 
 
+def test_of_pairs_it_is_the_share_in_the_right_order(tiny_run_config: Run) -> None:
+    run = replace(tiny_run_config, augment=tiny_run_config.augment)
+    object.__setattr__(run, "loss", StyleGAN2Loss(relativistic=True))
+    found = []
+    for margin in (0.0, 1.0, 3.0, 9.0):
+        gap = torch.randn(500) - margin * torch.rand(500)
+        terms = {"D_pair": float(torch.nn.functional.softplus(gap).mean())}
+        found.append(right_share(run, terms))
+        assert found[-1] <= float((gap < 0).float().mean())
+    assert found == sorted(found)
+    assert right_share(run, {"D_pair": 1e-4}) > 0.999
+
+
 def test_a_d_that_is_right_for_several_ticks_is_said_once_until_it_clears(
     state: TrainState, tiny_run_config: Run
 ) -> None:

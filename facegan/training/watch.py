@@ -134,6 +134,8 @@ def right_share(run: Run, terms: dict[str, float]) -> float:
     An image on the wrong side costs D at least c, so that at most term / c of them are (Markov).
     """
     cost = WRONG_COSTS.get(run.loss.name, 0.0)
+    if cost and "D_pair" in terms:  # of pairs, which a wrong order costs as much
+        return 1 - terms["D_pair"] / cost
     if not cost or not {"D_real", "D_fake"} <= terms.keys():
         return 0.0
     return 1 - (terms["D_real"] + terms["D_fake"]) / (2 * cost)
