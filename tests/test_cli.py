@@ -42,7 +42,7 @@ WORDS = {
     "evaluate": {
         "--model", "--data", "--metrics", "--samples", "--psi", "--noise", "--seed", "--features",
         "--features-file", "--pictures", "--resolution", "--crop", "--batch", "--device", "--precision",
-        "--write", "--json",
+        "--closest", "--write", "--json",
     },
     "import": {"source", "--out", "--data", "--licence", "--json"},
     "export": {"--out", "--format", "--model", "--start", "--half", "--json"},

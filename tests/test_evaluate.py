@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from facegan import cli, models, tensor_file
 from facegan.card import Evaluation, Value
 from facegan.config import UsageError, from_json, to_json
 from facegan.data import DataConfig, Dataset, open_dataset
+from facegan.images import Pixels
 from facegan.metrics import feature_set
+from facegan.metrics.closest import Pair
 from facegan.metrics.evaluate import evaluate, measure
 from facegan.metrics.feature_set import real_features
 from facegan.metrics.report import add_to_card, as_text, card_file
@@ -127,6 +130,38 @@ def test_precision_recall_density_and_coverage_of_one_mode_are_each_its_own(tmp_
     assert density > 1 > precision > 0.9 > 0.5 > coverage > 1.2 * recall > 0
 
 
+def test_returned_training_pictures_are_not_authentic_and_are_found(tmp_path: Path) -> None:
+    reals, others = colours(0, 150, 10, 230), colours(1, 147, 10, 230)
+    data = saved_as_data(reals, tmp_path)
+    copies = torch.tensor([140, 3, 77])
+    fakes = torch.cat([others[:60], reals[copies], others[60:]])
+    seen: list[tuple[Sequence[Pair], Pixels]] = []
+    result = measured(
+        given(fakes), data, tmp_path, metrics=["auth"], samples=150, closest=lambda *found: seen.append(found)
+    )
+    ((pairs, sheet),) = seen
+    assert pairs[:3] == [
+        Pair(60 + place, int(real), f"picture {60 + place}", f"{int(real):03d}.png", 0.0)
+        for place, real in enumerate(copies)
+    ]
+    assert all(0 < pair.nearness < 1 for pair in pairs[3:])
+    assert sheet.shape == (4 * 8, 8 * 8, 3)  # two rows of eight pairs
+    assert np.array_equal(sheet[:8, :24], sheet[8:16, :24])
+    assert np.array_equal(sheet[:8, :8], reals[140].permute(1, 2, 0).numpy())
+    assert not np.array_equal(sheet[:8, 24:32], sheet[8:16, 24:32])
+    (value,) = result.values
+    assert value.name == "authenticity-colour"
+    assert value.value == by_hand(reals, fakes)
+
+
+def by_hand(reals: Tensor, fakes: Tensor) -> float:
+    """Authenticity from all differences."""
+    real, fake = (MeanColour()(pixels).double() for pixels in (reals, fakes))
+    among = torch.cdist(real, real).fill_diagonal_(torch.inf).min(dim=1).values
+    near = torch.cdist(fake, real).min(dim=1)
+    return float((near.values > among[near.indices]).double().mean())
+
+
 def test_the_kernel_distance_of_shifted_pictures_is_the_double_sum(tmp_path: Path) -> None:
     """To the error that drawing subsets of them has."""
     reals = colours(0, 100, 10, 180)
@@ -210,7 +245,7 @@ def test_an_evaluation_names_all_it_needs_to_be_done_again(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metrics": ["fid"]}, "metric 'fid': one of fd, kid, pr"),
+        ({"metrics": ["fid"]}, "metric 'fid': one of fd, kid, pr, auth"),
         ({"metrics": []}, "no metrics"),
         ({"samples": 50}, "samples 50: at least 100"),
         ({"samples": 161}, "it has 160; --samples 160"),
@@ -396,6 +431,30 @@ def test_evaluate_compares_two_sets(reals: Path, capsys: pytest.CaptureFixture[s
     (value,) = from_json(Evaluation, json.loads(capsys.readouterr().out)).values
     assert value.name == "FD-random"
     assert value.value == pytest.approx(0, abs=1e-6)
+
+
+def test_evaluate_shows_what_is_nearest_to_the_data(
+    tiny_run: Path, reals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", "--data", str(reals), "--features", "pixels", "--samples", "100"]
+    arguments += ["--metrics", "auth", "--seed", "5"]
+    model = ["--model", str(tiny_run)]
+    assert cli.run([*arguments, *model, "--closest", str(tmp_path / "a.png")]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("authenticity-pixels")
+    assert "a.png: made pictures above the real ones they are nearest to; the first is seed" in captured.err
+    seed = int(captured.err.split("the first is seed ")[1].split(",")[0])
+    with Image.open(tmp_path / "a.png") as picture:
+        first = np.asarray(picture)[:8, :8]
+    sampler = Sampler(models.load(str(tiny_run)), device="cpu")
+    assert np.abs(first.astype(int) - sampler.sample([seed], 1.0)[0]).max() <= 1
+    sets = ["--pictures", str(reals), "--resolution", "8", "--closest", str(tmp_path / "b.png")]
+    assert cli.run([*arguments, *sets]) == 0
+    said = capsys.readouterr().err.split("the first is ")[1].split()
+    assert said[0] == f"{said[6]},"  # every picture is itself: its file by its name
+    for wrong in ("a.gif", "no/such.txt"):
+        said = one_line(capsys, [*arguments, *model, "--closest", str(tmp_path / wrong)])
+        assert "one of .png, .jpg" in said
 
 
 def test_evaluate_writes_into_the_card(tiny_run: Path, reals: Path, tmp_path: Path) -> None:

@@ -124,3 +124,40 @@ def test_density_and_coverage_of_equal_distributions_are_their_expectations() ->
 def test_wrong_settings_are_refused(num: int, k: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         precision_recall(torch.zeros(20, 3), torch.zeros(num, 3), k=k)
+
+
+# ---- nearness
+
+
+@pytest.mark.parametrize("block_elements", [1, 7 * 80, 2**22])
+def test_nearness_is_that_of_all_differences(block_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK_ELEMENTS", block_elements)
+    real, fake = normal(0, 80, 3) + 1e3, normal(1, 70, 3) * 0.8 + 1e3
+    cross = (fake[:, None] - real[None]).norm(dim=-1)
+    among = (real[:, None] - real[None]).norm(dim=-1).fill_diagonal_(np.inf)
+    near, which = neighbours.nearness(real, fake)
+    assert torch.equal(which, cross.argmin(dim=1))
+    torch.testing.assert_close(
+        near, cross.min(dim=1).values / among.min(dim=1).values[which], rtol=1e-6, atol=0
+    )
+
+
+def test_a_copy_is_at_0_and_also_of_one_that_is_there_twice() -> None:
+    real = normal(0, 40, 5) * 1e3
+    real[1] = real[0]
+    near, which = neighbours.nearness(real, torch.cat([real[[0, 7]], real[[0]] + 1]))
+    assert near[:2].tolist() == [0, 0]
+    assert which[1] == 7
+    assert near[2] > 1e3  # no copy: nothing is as near to that one as its double is
+
+
+def test_the_authenticity_of_equal_distributions_is_that_of_chance() -> None:
+    """A fake is not authentic where it and a real are nearest to each other.
+
+    In a plane 6 pi / (8 pi + 27^0.5) of the points are to their nearest (Pickard 1982, J. Appl. Probab. 19).
+    """
+    shares = [
+        float((neighbours.nearness(*torch.rand(2, 200, 2).double().unbind())[0] > 1).double().mean())
+        for _ in range(100)
+    ]
+    assert np.mean(shares) == pytest.approx(1 - 6 * np.pi / (8 * np.pi + 27**0.5), abs=0.015)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ def evaluate(
     data: Annotated[
         str, typer.Option(help="The real pictures: folder or zip; default: the starter set.")
     ] = "starter",
-    metrics: Annotated[str, typer.Option(help="A list of fd, kid and pr.")] = "fd,kid,pr",
+    metrics: Annotated[str, typer.Option(help="A list of fd, kid, pr and auth.")] = "fd,kid,pr",
     samples: Annotated[
         int, typer.Option(parser=whole_number, metavar="N", help="Pictures of the model.")
     ] = 10_000,
@@ -51,11 +52,18 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    closest: Annotated[
+        Path | None,
+        typer.Option(help="A picture of those nearest to real ones, above these: are they copies?"),
+    ] = None,
     write: Annotated[bool, typer.Option("--write", help="Add the result to the model file's card.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model, or a set of pictures, against real ones."""
+    from facegan import images
     from facegan.config import to_json
+    from facegan.files import require_writable_file
+    from facegan.metrics.closest import Pair
     from facegan.metrics.evaluate import check_request, measure
     from facegan.metrics.report import add_to_card, as_text, card_file
     from facegan.metrics.subjects import model_subject, opened, pictures_subject
@@ -77,6 +85,20 @@ def evaluate(
     chosen = metrics.split(",")
     check_request(chosen, samples, features, features_file)
     target = card_file(name) if write else None
+    if closest is not None:
+        images.save_format(closest)
+        require_writable_file(closest, "--closest")
+
+    def show(pairs: Sequence[Pair], sheet: images.Pixels) -> None:
+        assert closest is not None
+        images.save(closest, sheet)
+        first = pairs[0]
+        say(
+            f"wrote {closest}: made pictures above the real ones they are nearest to; the first is "
+            f"{first.made_name}, {first.nearness:.2f} times as far from {first.real_name} as the nearest "
+            "other real picture is"
+        )
+
     with stages() as progress:
         if pictures is not None and resolution is not None:
             made = opened(
@@ -104,6 +126,7 @@ def evaluate(
             metrics=chosen,
             samples=samples,
             device=device,
+            closest=show if closest is not None else None,
             progress=progress,
         )
     print(json.dumps(to_json(result)) if as_json else as_text(result), flush=True)

@@ -7,7 +7,7 @@ data     --pictures-->  features  --'      (these are kept in the cache)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import facegan
@@ -15,15 +15,18 @@ from facegan.card import Evaluation, Value
 from facegan.config import UsageError, choose
 from facegan.data import Dataset
 from facegan.data.dataset import default_cache
+from facegan.images import Pixels
+from facegan.metrics.closest import Pair, closest_pairs, sheet
 from facegan.metrics.distances import Interval, bootstrap, frechet_interval, kernel_interval
 from facegan.metrics.feature_set import FeatureSet, Progress, features_of, real_features
-from facegan.metrics.neighbours import inside_manifolds, neighbourhoods
+from facegan.metrics.neighbours import inside_manifolds, nearness, neighbourhoods
 from facegan.metrics.subjects import Subject, opened
 from facegan.perception.features import FeatureExtractor, check_extractor, extractor
 from facegan.run import FEWER, MIN_SAMPLES
 from facegan.runtime import choose_device
 
-METRICS = ("fd", "kid", "pr")
+METRICS = ("fd", "kid", "pr")  # those taken where none are named
+Closest = Callable[[Sequence[Pair], Pixels], None]
 BLOCKS = 10  # of the subject's pictures, for the interval of FD
 
 
@@ -35,12 +38,14 @@ def evaluate(
     *,
     metrics: Iterable[str] = METRICS,
     samples: int = 10_000,
+    closest: Closest | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
     """The subject's numbers against the pictures of `data`, whose features (real_features) are `real`.
 
-    fd: the Frechet distance; kid: the kernel distance; pr: precision, recall, density and coverage; each with
-    a 95 % interval. All compare only at equal numbers of samples: a Frechet distance falls with them.
+    fd: the Frechet distance; kid: the kernel distance; pr: precision, recall, density and coverage; auth:
+    authenticity; each with a 95 % interval. All compare only at equal numbers of samples: a Frechet distance
+    falls with them. closest: gets the made pictures that are nearest to real ones, and a sheet of them.
 
     Raises:
         UsageError: an unknown metric, too few samples, a subject without so many.
@@ -57,6 +62,9 @@ def evaluate(
         found = _MEASURES[metric](real, fake)
         values += [_named(name, interval, network) for name, interval in found.items()]
     progress("distances", len(metrics), len(metrics))
+    if closest is not None:
+        pairs = closest_pairs(subject, data, real, fake)
+        closest(pairs, sheet(subject, data, pairs))
     return Evaluation(
         subject=subject.name,
         subject_key=subject.key,
@@ -89,6 +97,7 @@ def measure(
     samples: int = 10_000,
     device: str = "auto",
     cache: Path | None = None,
+    closest: Closest | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Evaluation:
     """`evaluate` against a folder or zip, cut to the subject's size, by the name of the features.
@@ -110,7 +119,16 @@ def measure(
         progress=lambda done, total: progress(f"reading {data}", done, total),
     )
     real = real_features(reals, network, cache or default_cache(), progress)
-    return evaluate(subject, reals, real, network, metrics=metrics, samples=samples, progress=progress)
+    return evaluate(
+        subject,
+        reals,
+        real,
+        network,
+        metrics=metrics,
+        samples=samples,
+        closest=closest,
+        progress=progress,
+    )
 
 
 def check_request(
@@ -128,9 +146,9 @@ def check_request(
 def _chosen(metrics: Iterable[str], samples: int) -> list[str]:
     if samples < MIN_SAMPLES:
         raise UsageError(f"samples {samples:,}: at least {MIN_SAMPLES}; {FEWER}")
-    chosen = [choose("metric", metric.strip(), METRICS) for metric in metrics]
+    chosen = [choose("metric", metric.strip(), _MEASURES) for metric in metrics]
     if not chosen:
-        raise UsageError(f"no metrics: some of {', '.join(METRICS)}")
+        raise UsageError(f"no metrics: some of {', '.join(_MEASURES)}")
     return list(dict.fromkeys(chosen))
 
 
@@ -153,7 +171,12 @@ def _neighbours(real: FeatureSet, fake: FeatureSet) -> dict[str, Interval]:
     return {name: bootstrap(each) for name, each in values.items()}
 
 
-_MEASURES = {"fd": _frechet, "kid": _kernel, "pr": _neighbours}
+def _authentic(real: FeatureSet, fake: FeatureSet) -> dict[str, Interval]:
+    near, _ = nearness(real.first.features, fake.first.features)
+    return {"authenticity": bootstrap((near > 1).double())}
+
+
+_MEASURES = {"fd": _frechet, "kid": _kernel, "pr": _neighbours, "auth": _authentic}
 
 
 def _named(metric: str, interval: Interval, network: FeatureExtractor) -> Value:

@@ -2,8 +2,10 @@
 
     inside_manifolds    precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991)
     neighbourhoods      density and coverage, robust to outliers (Naeem et al. 2020, arXiv 2002.09797)
+    nearness            how near a fake is to a real one, and with that authenticity (Alaa et al. 2022,
+                        arXiv 2102.08921)
 
-Each score is the mean of what is given sample by sample. All four depend on both counts and on k: compare
+Each score is the mean of what is given sample by sample. They depend on both counts and on k: compare
 only values of equal ones. Features are [N, D] of any floating type; all arithmetic is in float64 on the CPU,
 in blocks of bounded memory.
 """
@@ -59,6 +61,25 @@ def neighbourhoods(real: Tensor, fake: Tensor, *, k: int = 5) -> tuple[Tensor, T
         densities[rows] = inside.sum(dim=1).double() / k
         covered |= inside.any(dim=0)
     return densities, covered.double()
+
+
+def nearness(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """How near each fake is to its nearest real [M], and which real that is [M].
+
+    real [N, D], fake [M, D]. In units of how far that real is from its own nearest other real: 0 for a copy.
+    Above 1 a fake is authentic (Alaa et al. 2022, arXiv 2102.08921): no nearer to a real one than another
+    real one is. From a real that is there twice, all but its copies are very far.
+
+    Raises:
+        UsageError: shapes, fewer than 2 samples, or features that are not finite.
+    """
+    real, fake = _centred_pair(real, fake, 1)
+    near, which = torch.zeros(len(fake), dtype=torch.float64), torch.zeros(len(fake), dtype=torch.long)
+    for rows, squared in _squared_distances(fake, real, ties=-SAME):
+        near[rows], which[rows] = squared.min(dim=1)
+    own = _squared_radii(real, 1)[which]
+    ratio = near.clamp(min=0) / own.clamp(min=0)  # 0 / 0: a copy
+    return ratio.nan_to_num(nan=0.0, posinf=torch.inf).sqrt(), which
 
 
 def _squared_distances(x: Tensor, y: Tensor, ties: float = 0.0) -> Iterator[tuple[slice, Tensor]]:

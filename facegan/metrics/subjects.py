@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from facegan.config import UsageError, choose
@@ -31,12 +32,22 @@ class Subject:
     size: tuple[int, int]  # height, width
     channels: int
     pictures: Callable[[int], Iterator[Tensor]]
+    remade: Callable[[Sequence[int]], Tensor] | None = None  # some of them, where there is a short way
+    called: Callable[[int], str] = "picture {}".format  # what one of them is called
     key: str = ""  # of a set of pictures, see Dataset.key
     images_seen: int = 0  # of a model
     psi: float = 1.0
     seed: int = 0
     precision: str = "fp32"
     noise: str = "none"  # of a model with noise inputs
+
+    def some(self, numbers: Sequence[int]) -> Tensor:
+        """Those of its pictures, counted from 0, once more: uint8 [n, C, H, W]."""
+        if self.remade is not None:
+            return self.remade(numbers)
+        every = (picture for batch in self.pictures(max(numbers) + 1) for picture in batch)
+        wanted = {number: picture for number, picture in enumerate(every) if number in set(numbers)}
+        return torch.stack([wanted[number] for number in numbers])
 
 
 def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0, noise: str | None = None) -> Subject:
@@ -52,11 +63,14 @@ def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0, noise: s
     generator, model = sampler.generator, sampler.model
     mode = choose("noise", noise or ("random" if generator.has_noise else "const"), NOISE_MODES)
 
+    def made(seeds: Sequence[int]) -> Iterator[Tensor]:
+        pictures = sampler.stream(seeds, psi, mode)
+        return (torch.from_numpy(picture).permute(2, 0, 1)[None] for _, picture in pictures)
+
     def pictures(count: int) -> Iterator[Tensor]:
         if seed + count - 1 > MAX_SEED:
             raise UsageError(f"{count:,} samples from seed {seed} on: seeds end at {MAX_SEED}")
-        made = sampler.stream(range(seed, seed + count), psi, mode)
-        return (torch.from_numpy(picture).permute(2, 0, 1)[None] for _, picture in made)
+        return made(range(seed, seed + count))
 
     channels, *size = generator.image_shape
     return Subject(
@@ -64,6 +78,8 @@ def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0, noise: s
         size=(size[0], size[1]),
         channels=channels,
         pictures=pictures,
+        called=lambda number: f"seed {seed + number}",
+        remade=lambda numbers: torch.cat(list(made([seed + number for number in numbers]))),
         images_seen=model.card.images_seen,
         psi=psi,
         seed=seed,
@@ -88,7 +104,17 @@ def pictures_subject(dataset: Dataset, *, seed: int = 0) -> Subject:
             raise UsageError(f"{count:,} samples of {dataset.name}: it has {there:,}; --samples {there}{few}")
         return shuffled(dataset, count, seed)
 
-    return Subject(dataset.name, dataset.size, 3, pictures, key=dataset.key, seed=seed)
+    order = shuffled_numbers(dataset, seed)
+    return Subject(
+        dataset.name,
+        dataset.size,
+        3,
+        pictures,
+        remade=lambda numbers: dataset.pictures(order[list(numbers)]),
+        called=lambda number: on_one_line(dataset.names[order[number]]),
+        key=dataset.key,
+        seed=seed,
+    )
 
 
 def require_enough(dataset: Dataset) -> None:
@@ -139,6 +165,11 @@ def opened(
 
 def shuffled(dataset: Dataset, count: int, seed: int) -> Iterator[Tensor]:
     """`count` unmirrored pictures in random order: a set may be sorted, and not all are remembered."""
-    order = np.random.default_rng(np.random.SeedSequence([seed])).permutation(len(dataset.names))[:count]
+    order = shuffled_numbers(dataset, seed)[:count]
     for first in range(0, count, CHUNK):
         yield dataset.pictures(order[first : first + CHUNK])
+
+
+def shuffled_numbers(dataset: Dataset, seed: int) -> NDArray[np.int64]:
+    """The numbers of all pictures in the order of `shuffled`."""
+    return np.random.default_rng(np.random.SeedSequence([seed])).permutation(len(dataset.names))
