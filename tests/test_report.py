@@ -122,6 +122,17 @@ def test_one_log_line_is_a_curve_of_one_point(fresh: Path) -> None:
     assert "D_real 0.7" in Reader(page(read_record(fresh))).text
 
 
+@pytest.mark.parametrize("names", [("D_real", "D_fake", "G_fake"), ("D_pair", "G_pair")])
+def test_the_losses_of_the_two_players_share_a_chart(fresh: Path, names: tuple[str, ...]) -> None:
+    terms = dict.fromkeys(names, 0.7) | {"D_r1": 0.1}
+    written(fresh, log=[{"images_seen": 32, "seconds": 1.0, "images_per_second": 32.0} | terms])
+    text = page(read_record(fresh))
+    charts = [each.split("</figcaption>")[0] for each in text.split("<figcaption>")[1:]]
+    (shared,) = (chart for chart in charts if "Adversarial losses" in chart)
+    assert all(f"{name} <b>" in shared for name in names)
+    assert "D_r1" not in shared
+
+
 @pytest.mark.parametrize(
     "damage", ['{"images_seen": 9', "[1]", '{"images_seen": 5, "seconds": NaN}', '{"a": 1}']
 )

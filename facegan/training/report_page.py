@@ -119,7 +119,7 @@ def _charts(record: Record) -> Iterator[Chart]:
     end = float(max(record.images_seen, record.log[-1]["images_seen"]))
     shared: dict[str, Any] = {"end": end, "bands": tuple(bands(record.run, end)), "marks": _marks(record)}
     names = list(dict.fromkeys(name for line in record.log for name in line if name not in NOT_TERMS))
-    adversarial = [name for name in names if name.endswith(("_real", "_fake"))]
+    adversarial = [name for name in names if name.endswith(("_real", "_fake", "_pair"))]
     for name in distance_names(record.measurements):
         yield Chart(
             "Distance to the training pictures", (_measured(record, name),), may_be_log=True, **shared
