@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -37,6 +38,11 @@ def test_the_reference_has_every_public_name() -> None:
     written = (DOCS / "api.md").read_text()
     described = {name.rsplit(".", 1)[-1] for name in re.findall(r"^::: (\S+)$", written, re.MULTILINE)}
     assert described == set(facegan.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", re.findall(r"`(facegan(?:\.\w+)+)", (DOCS / "api.md").read_text()))
+def test_a_name_in_the_reference_s_table_is_there(name: str) -> None:
+    assert pkgutil.resolve_name(name) is not None
 
 
 @pytest.fixture(scope="module")
