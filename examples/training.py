@@ -5,6 +5,7 @@ python examples/training.py [PICTURES] [SECONDS]
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import facegan
 from facegan.images import grid, save
@@ -14,7 +15,8 @@ seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
 
 preset = facegan.PRESETS["dcgan-32"].run
 run = replace(preset, data=facegan.DataConfig(pictures), batch=64, micro_batch=64)
-result = facegan.train(run, "runs/example", stop_after_seconds=seconds)
+is_there = Path("runs/example").exists()  # then it goes on
+result = facegan.train(run, "runs/example", resume=is_there, stop_after_seconds=seconds)
 print(f"{result.images_seen:,} images seen; more: facegan train --out runs/example --resume")
 
 faces = facegan.load("runs/example").sample(range(16))

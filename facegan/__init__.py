@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from facegan.config import UsageError
     from facegan.data import DataConfig, Dataset, open_dataset
     from facegan.images import Provenance
@@ -50,7 +52,7 @@ _HOME = {
 }
 
 
-def load(name: str, *, device: str = "auto", precision: str = "auto") -> Sampler:
+def load(name: str | PathLike[str], *, device: str = "auto", precision: str = "auto") -> Sampler:
     """A model ready to sample: a shipped name, a .safetensors file, a run folder, or hf://owner/name.
 
     Raises:

@@ -13,6 +13,7 @@ write_walks(Path("walk.mp4"), sampler, range(12), Motion(60), rows=2, columns=3)
 from __future__ import annotations
 
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -350,10 +351,10 @@ def check_walks(path: Path, fps: int, noise: str) -> None:
 
 
 def write_walks(
-    path: Path, sampler: Sampler, keys: Sequence[int], motion: Motion, *, rows: int = 1, columns: int = 1,
-    fps: int = 30, scale: int | None = None, psi: float = DEFAULT_PSI, noise: str = "const", label: str = "",
-    held: Held | None = None, start: Start = SEEDS, keys_text: str = "",
-    wrote: Callable[[], None] = lambda: None,
+    path: str | os.PathLike[str], sampler: Sampler, keys: Sequence[int], motion: Motion, *,
+    rows: int = 1, columns: int = 1, fps: int = 30, scale: int | None = None,
+    psi: float = DEFAULT_PSI, noise: str = "const", label: str = "", held: Held | None = None,
+    start: Start = SEEDS, keys_text: str = "", wrote: Callable[[], None] = lambda: None,
 ) -> Film:  # fmt: skip
     """Writes a film of rows x columns walks, among which the keys are dealt out.
 
@@ -363,6 +364,7 @@ def write_walks(
         UsageError: as `walk`, `deal`, `film_scale` and `write_film`.
         OSError: it could not be written; nothing was.
     """
+    path = Path(path)
     check_walks(path, fps, noise)
     dealt = deal(keys, rows * columns)
     _, height, width = sampler.generator.image_shape

@@ -14,11 +14,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import operator
+import os
 import sys
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeVar, Union
+from typing import Any, Literal, SupportsIndex, TypeVar, Union
 
 NEAR = 0.7  # share of letters in common, in their order; at 0.5 "run" is near to "train", "list" to "edit"
 MAX_INT = 2**63  # what torch and numpy hold is below
@@ -58,6 +60,8 @@ def choose(what: str, given: str, allowed: Iterable[str]) -> str:
         UsageError: it is not; the message lists the allowed words and names the nearest.
     """
     words = list(allowed)
+    if not isinstance(given, str):
+        raise UsageError(f"{what} {given!r}: a word, one of {', '.join(words)}")
     if given not in words:
         raise UsageError(f"{what} {given!r}: one of {', '.join(words)}{nearest(given, words)}")
     return given
@@ -82,8 +86,21 @@ def parse_json(text: str) -> Any:
 
 def to_json(config: Any) -> Json:
     """The config as nested dictionaries that `json.dumps` takes; tuples become lists."""
-    plain: Json = json.loads(json.dumps(dataclasses.asdict(config)))
+    plain: Json = json.loads(json.dumps(dataclasses.asdict(config), default=_plain))
     return plain
+
+
+def _plain(value: object) -> int | str:
+    """A whole number of another library, or a path.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(value, SupportsIndex):
+        return operator.index(value)
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    raise UsageError(f"{value!r}: no setting can be that")
 
 
 def from_json(cls: type[T], data: object, where: str = "") -> T:

@@ -180,14 +180,27 @@ def enlarged(pixels: Pixels, scale: int) -> Pixels:
     return large.reshape(scale * height, scale * width, channels)
 
 
+def require_pixels(name: str, pixels: object, dimensions: str) -> None:
+    """Checks that something is uint8 of so many dimensions, "N, H, W, C" or "H, W, C".
+
+    Raises:
+        UsageError: it is not; the message holds both.
+    """
+    if not isinstance(pixels, np.ndarray):
+        raise UsageError(f"{name}: expected numpy's uint8 [{dimensions}], got {type(pixels).__name__}")
+    if pixels.dtype != np.uint8 or pixels.ndim != len(dimensions.split(",")):
+        raise UsageError(f"{name}: expected uint8 [{dimensions}], got {pixels.dtype} {list(pixels.shape)}")
+
+
 def grid(images: Pixels, columns: int | None = None) -> Pixels:
     """Pictures [N, H, W, C] side by side, row by row [rows H, columns W, C]; near-square unless told.
 
     Places without a picture are black.
 
     Raises:
-        UsageError: no pictures.
+        UsageError: no pictures, or no uint8 of that shape.
     """
+    require_pixels("images", images, "N, H, W, C")
     count, height, width, channels = images.shape
     if not count:
         raise UsageError("a grid needs at least one picture")
@@ -241,11 +254,12 @@ def save(path: str | os.PathLike[str], pixels: Pixels, provenance: Provenance | 
     type into all three. In a JPEG, words of more than MAX_JPEG_WORDS characters are cut, with their hash.
 
     Raises:
-        UsageError: unknown suffix, or a picture with alpha into a JPEG.
+        UsageError: unknown suffix, a picture with alpha into a JPEG, or no uint8 of that shape.
         OSError: it could not be written; nothing was.
     """
     path = Path(path)
     kind = save_format(path)
+    require_pixels("pixels", pixels, "H, W, C")
     if kind == "JPEG" and pixels.shape[2] == 4:
         raise UsageError(f"{path.name}: JPEG has no transparency; use .png or .webp")
     data = encode(pixels, kind, provenance)

@@ -15,6 +15,7 @@ Both faces are truncated before they are mixed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
@@ -248,7 +249,8 @@ def label_font(height: int) -> ImageFont.FreeTypeFont:
 
 
 def write_figure(
-    path: Path, sampler: Sampler, rows: Sequence[int], columns: Sequence[int], bands: Bands, *,
+    path: str | os.PathLike[str], sampler: Sampler, rows: Sequence[int], columns: Sequence[int],
+    bands: Bands, *,
     psi: float, noise: str = "const", cutoff: int | None = None, label: str = "", seeds_text: str = "",
     made: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
@@ -259,6 +261,7 @@ def write_figure(
     Raises:
         UsageError: as `figure`; an unknown picture format or one too small for it; an unwritable place.
     """
+    path = Path(path)
     kind = save_format(path)
     require_writable_file(path, "--out")
     require_sides(kind, *layout_of(sampler, rows, columns, bands).size)

@@ -12,6 +12,7 @@ Loading one never executes anything.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,13 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in files if path.stem != "attributes" and "." not in path.stem}
 
 
-def find(name: str) -> Path:
+def find(name: str | os.PathLike[str]) -> Path:
     """The file behind a model name M: a shipped name, a file, a run folder, or hf://owner/name.
 
     Raises:
         UsageError: nothing of that name.
     """
+    name = os.fspath(name)
     if name.startswith("hf://"):
         return hub.download(name)
     zoo, path = shipped(), Path(name)
@@ -77,12 +79,13 @@ def find(name: str) -> Path:
     )
 
 
-def load(name: str, *, discriminator: bool = False) -> Model:
+def load(name: str | os.PathLike[str], *, discriminator: bool = False) -> Model:
     """The model behind a name, on the CPU; `discriminator`: with D's tensors, where the file has them.
 
     Raises:
         UsageError: nothing of that name, or the file is not a facegan model this version can read.
     """
+    name = os.fspath(name)
     path = find(name)
     config, card = read_header(path)
     with torch.device("meta"):  # shapes only: a header may promise a network that the file does not hold
@@ -131,7 +134,7 @@ def read_header(path: Path) -> tuple[NetworkConfig, Card]:
         raise UsageError(f"{path}: {error}") from None
 
 
-def save(path: Path, model: Model, dtype: torch.dtype = torch.float16) -> None:
+def save(path: str | os.PathLike[str], model: Model, dtype: torch.dtype = torch.float16) -> None:
     """Writes the model file, atomically; floating-point tensors are stored as `dtype`.
 
     One with numbers too large for that stays as it is.
@@ -139,7 +142,7 @@ def save(path: Path, model: Model, dtype: torch.dtype = torch.float16) -> None:
     named = {_G + key: tensor for key, tensor in model.generator.state_dict().items()}
     named |= {_D + key: tensor for key, tensor in model.discriminator.items()}
     tensors = {key: _stored(tensor, dtype).contiguous() for key, tensor in named.items()}
-    _write(path, tensors, model.config, model.card)
+    _write(Path(path), tensors, model.config, model.card)
 
 
 def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

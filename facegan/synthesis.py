@@ -18,7 +18,7 @@ import operator
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,7 @@ def check_psi(psi: float) -> None:
 
 def check_cutoff(cutoff: int | None, num_ws: int) -> None:
     """Raises UsageError where a model of so many layers has not as many as the cutoff; None: all."""
-    if cutoff is not None and not 0 <= cutoff <= num_ws:
+    if cutoff is not None and not (isinstance(cutoff, SupportsIndex) and 0 <= int(cutoff) <= num_ws):
         raise UsageError(f"cutoff {cutoff}: 0 to {num_ws}, the number of this model's layers")
 
 
@@ -155,7 +155,8 @@ SEEDS = Seeds()
 class Sampler:
     """A model made ready to sample: on a device, in a precision, `batch` pictures at a time.
 
-    The model's own generator stays where and as it is; another device or precision gets a copy.
+    The model's own generator stays where and as it is; another device or precision gets a copy, and so does
+    one that is being trained.
     runtime: how the synthesis is run with constant noise (facegan.runtimes); other noise runs eagerly.
     pictures: about how many will be made, which the runtime "auto" goes by.
     """
@@ -169,10 +170,13 @@ class Sampler:
         self.model = model
         self.batch = batch
         self.labels = model.config.labels
-        generator, dtype = model.generator.requires_grad_(False), sampling_dtype(precision)
+        generator, dtype = model.generator, sampling_dtype(precision)
         where = choose_device(device)
-        if (generator.w_avg.device.type, generator.compute_dtype) != (where.type, dtype):
+        moves = (generator.w_avg.device.type, generator.compute_dtype) != (where.type, dtype)
+        learns = generator.training or any(parameter.requires_grad for parameter in generator.parameters())
+        if moves or learns:
             generator = copy.deepcopy(generator)  # the model's own may be another sampler's
+            generator.eval().requires_grad_(False)
         self.generator = place(generator, where, dtype)
         self.runtime = runtime
         self._fast = prepare(self.generator, runtime, batch=batch, pictures=pictures)
@@ -240,9 +244,9 @@ class Sampler:
             maps.append(drawn.to(self.generator.w_avg.device))
         return maps
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def w(
-        self, z: npt.NDArray[np.float64], psi: float = 1.0, cutoff: int | None = None,
+        self, z: npt.NDArray[np.float64] | Tensor, psi: float = 1.0, cutoff: int | None = None,
         label: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """z [N, z_dim] -> w [N, num_ws, w_dim], truncated: w_avg + psi (w - w_avg).
@@ -256,7 +260,7 @@ class Sampler:
         g = self.generator
         check_psi(psi)
         check_cutoff(cutoff, g.num_ws)
-        w = g.mapping(torch.from_numpy(z.astype(np.float32)).to(g.w_avg.device), label)
+        w = g.mapping(torch.as_tensor(z, dtype=torch.float32, device=g.w_avg.device), label)
         centre = g.centre(label)
         truncated = w if psi == 1 else centre + psi * (w - centre)
         return truncated if cutoff is None else torch.cat([truncated[:, :cutoff], w[:, cutoff:]], dim=1)

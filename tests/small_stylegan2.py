@@ -35,7 +35,9 @@ def networks(**changes: Any) -> tuple[StyleGAN2Generator, StyleGAN2Discriminator
 
 def small_model(**changes: Any) -> Model:
     """The small generator as a model called small: of 16 px, 6 layers, unless told."""
-    return Model(networks(**changes)[0], StyleGAN2Config(**(SHAPE | changes)), name="small")
+    return Model(
+        networks(**changes)[0].requires_grad_(False), StyleGAN2Config(**(SHAPE | changes)), name="small"
+    )
 
 
 def small_sampler(batch: int = 4, **changes: Any) -> Sampler:

@@ -49,6 +49,7 @@ class DataConfig:
     cache_limit_gb: float = 20.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", os.fspath(self.path))
         if not self.path or "\0" in self.path:
             raise UsageError(f"data.path {self.path!r}: expected a folder, a zip or {STARTER!r}")
         choose("data.crop", self.crop, CROPS)
@@ -104,8 +105,16 @@ class Dataset:
         return {"name": self.name, "pictures": len(self.names), "key": self.key}
 
     def pictures(self, indices: npt.ArrayLike) -> Tensor:
-        """uint8 [n, C, H, W] for picture numbers in 0 .. len - 1."""
+        """uint8 [n, C, H, W] for picture numbers in 0 .. len - 1.
+
+        Raises:
+            UsageError: another number.
+        """
         numbers = np.asarray(indices, np.int64)
+        if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(self):
+            raise UsageError(
+                f"{self.name}: pictures {numbers.min()} to {numbers.max()}: 0 to {len(self) - 1}"
+            )
         pixels = torch.from_numpy(self._store.read(numbers % len(self.names)))
         mirrored = torch.from_numpy(numbers >= len(self.names))
         return torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels) if self.mirror else pixels
@@ -142,7 +151,7 @@ def open_dataset(
     *,
     resolution: int | tuple[int, int],
     channels: int = 3,
-    cache: Path | None = None,
+    cache: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     num_threads: int | None = None,
 ) -> Dataset:
@@ -156,17 +165,22 @@ def open_dataset(
     """
     path = STARTER_PATH if config.path == STARTER else Path(config.path)
     height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    if min(height, width) < 1 or channels not in (1, 3, 4):
+        raise UsageError(
+            f"pictures of {height}x{width} pixels, channels {channels}: 1 pixel or more; 1, 3 or 4"
+        )
     if config.crop == "celeba" and height != width:
         raise UsageError(f"crop celeba: it cuts squares, and {height}x{width} pixels are asked for")
     shape = (channels, height, width)
+    cache = default_cache() if cache is None else Path(cache)
     store: Store
     with ExitStack() as closing:
         source = closing.enter_context(open_source(path))
         if len(source.pictures) * channels * height * width > config.cache_limit_gb * 1e9:
-            store = DecodedStore(source, shape, config.crop, cache or default_cache(), progress, num_threads)
+            store = DecodedStore(source, shape, config.crop, cache, progress, num_threads)
             closing.pop_all()  # it reads on
         else:
-            store = MappedStore(source, shape, config.crop, cache or default_cache(), progress)
+            store = MappedStore(source, shape, config.crop, cache, progress)
     return Dataset(store, source, mirror=config.mirror)
 
 

@@ -15,6 +15,7 @@ Files are not trusted: sizes are looked at before anything is allocated, and not
 from __future__ import annotations
 
 import math
+import os
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -149,13 +150,14 @@ class Latents:
 # ---- reading
 
 
-def read_latents(path: Path) -> Latents:
+def read_latents(path: str | os.PathLike[str]) -> Latents:
     """The latents of a file.
 
     Raises:
         UsageError: not such a file, damaged, too large, or with numbers that are no latents.
         OSError: it cannot be opened.
     """
+    path = Path(path)
     suffix = suffix_of(path, "latents format", SUFFIXES)
     arrays = _read_npz(path) if suffix == ".npz" else _read_json(path)
     if not arrays.keys() & {"w", "z"}:
@@ -266,7 +268,7 @@ def check_latents_path(path: Path, sampler: Sampler, count: int, what: str = "--
 
 
 def write_latents(
-    path: Path,
+    path: str | os.PathLike[str],
     sampler: Sampler,
     numbers: Sequence[int],
     *,
@@ -283,6 +285,7 @@ def write_latents(
         UsageError: as `check_latents_path` and `Sampler.stream`.
         OSError: it could not be written; nothing was.
     """
+    path = Path(path)
     check_latents_path(path, sampler, len(numbers))
     g = sampler.generator
     path.parent.mkdir(parents=True, exist_ok=True)

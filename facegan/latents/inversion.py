@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from facegan.config import UsageError, choose
-from facegan.images import Pixels, to_float
+from facegan.images import Pixels, require_pixels, to_float
 from facegan.latents.directions import SAMPLES, own_w
 from facegan.models import Model
 from facegan.networks.base import exact_convolutions
@@ -123,6 +123,7 @@ def grey_levels_apart(pictures: Pixels, targets: Pixels) -> tuple[float, ...]:
 
 
 def _check(sampler: Sampler, targets: Pixels, steps: int) -> None:
+    require_pixels("pictures", targets, "N, H, W, C")
     channels, height, width = sampler.generator.image_shape
     if targets.shape[1:] != (height, width, channels) or not len(targets):
         wanted = f"[N, {height}, {width}, {channels}]"

@@ -46,7 +46,7 @@ class SharedSampler(Sampler):
     _turn = threading.Lock()
 
     def w(
-        self, z: npt.NDArray[np.float64], psi: float = 1.0, cutoff: int | None = None,
+        self, z: npt.NDArray[np.float64] | Tensor, psi: float = 1.0, cutoff: int | None = None,
         label: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """As `Sampler.w`."""

@@ -71,6 +71,7 @@ def train(
         KeyboardInterrupt: a request to stop while the data is still being read.
         ProcessError: another process is gone or stuck, or its networks are not the same.
     """
+    run = _as_stored(run)
     keep_freed_memory()
     world = world or World()
     is_first = world.rank == 0
@@ -131,6 +132,17 @@ def train(
         stretch = Stretch(run, folder, dataset, state, watching, begun.yardstick if is_first else None, world)
         stretch.train(stop_after_seconds, stop_requested)
     return Result(state.images_seen, state.images_seen >= run.total_images)
+
+
+def _as_stored(run: Run) -> Run:
+    """The run that its folder's file will hold, so that it can be resumed.
+
+    Raises:
+        UsageError: it is no Run, or a file cannot hold it.
+    """
+    if not isinstance(run, Run):
+        raise UsageError(f"run {run!r:.60}: expected a facegan.Run, such as PRESETS['dcgan-64'].run")
+    return from_json(Run, to_json(run))
 
 
 @dataclass(frozen=True)
