@@ -167,6 +167,7 @@ def test_training_calls_the_compiled_forms(run: Run, tmp_path: Path, monkeypatch
     assert len(calls) == in_the_test + 2  # one a step: both phases use the same fakes
 
 
+@pytest.mark.filterwarnings("ignore:torch.compile failed")
 def test_a_run_whose_compiler_failed_goes_on_eagerly_and_so_does_its_resume(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def operations_of(run: Run, folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:no checkpoint yet")
 def test_a_run_killed_at_any_operation_on_the_disk_resumes_exactly(
     busy_run: Run, whole: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_run_killed_at_any_operation_on_the_disk_resumes_exactly(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.filterwarnings("ignore:no checkpoint yet")
 def test_a_disk_that_is_full_or_read_only_is_one_line_and_loses_nothing(
     fault: str, busy_run: Run, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

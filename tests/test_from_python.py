@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from small_growing import growing_run
 
 import facegan
 from facegan import models
@@ -151,3 +152,10 @@ def test_z_may_be_a_tensor(tiny_model: Model) -> None:
     sampler = Sampler(tiny_model, device="cpu")
     z = torch.randn(2, sampler.generator.z_dim, dtype=torch.float64)
     assert torch.equal(sampler.w(z), sampler.w(z.numpy()))
+
+
+def test_what_a_run_has_to_say_becomes_a_warning(tmp_path: Path, picture_folder: Path) -> None:
+    """A growing run that ends before it has grown."""
+    run = replace(growing_run(picture_folder), total_images=16)
+    with pytest.warns(UserWarning, match="this run ends after 16, at 4 px at most"):
+        train(run, tmp_path / "run")

@@ -187,6 +187,7 @@ def test_a_model_saved_on_the_way_is_the_network_so_far() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:32 px are there after")
 def test_a_run_that_grew_gives_a_model_and_the_start_of_another(run: Run, tmp_path: Path) -> None:
     train(replace(run, total_images=40), tmp_path / "run")
     model = models.load(str(tmp_path / "run"))

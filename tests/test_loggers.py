@@ -318,6 +318,7 @@ def test_a_run_in_python_logs_nowhere_unless_told(tiny_run: Path, tiny_run_confi
     assert not (tiny_run / "tensorboard").exists()
 
 
+@pytest.mark.filterwarnings("ignore:tensorboard")
 def test_a_resume_that_leaves_the_logger_open_keeps_the_run_s(
     tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

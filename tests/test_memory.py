@@ -90,12 +90,14 @@ class OneTerm:
         return [Phase("D", lambda batch: {"logit": batch.logits(batch.real, "real")})]
 
 
+@pytest.mark.filterwarnings("ignore:a step needs", "ignore:BatchNorm sees 1")
 def test_training_writes_what_was_chosen(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda device: 0)
     loop.train(replace(run, total_images=16), tmp_path / "run")
     assert RunFolder(tmp_path / "run").read_config().micro_batch == 1
 
 
+@pytest.mark.filterwarnings("ignore:a step needs", "ignore:BatchNorm sees 1")
 def test_resume_keeps_what_was_chosen(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda device: 0)
     loop.train(replace(run, total_images=16), tmp_path / "run")

@@ -121,6 +121,7 @@ def test_a_request_to_stop_while_reading_interrupts(tiny_run_config: Run, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*not a usable checkpoint")
 def test_resuming_clears_away_what_a_crash_left(tiny_run_config: Run, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(replace(tiny_run_config, total_images=16), out)
@@ -182,6 +183,7 @@ def test_a_cut_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
         assert torch.equal(newest(out)["G"][name], tensor)
 
 
+@pytest.mark.filterwarnings("ignore:.*not a usable checkpoint")
 def test_when_every_checkpoint_is_damaged_the_run_is_refused(
     tiny_run: Path, tiny_run_config: Run, tmp_path: Path
 ) -> None:

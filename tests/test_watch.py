@@ -146,6 +146,7 @@ def test_a_run_s_samples_are_compared_with_its_pictures(tiny_run_config: Run, tm
 # ---- plateau
 
 
+@pytest.mark.filterwarnings("ignore:the best distance is")
 def test_a_run_ends_when_its_best_distance_is_too_old(tiny_run_config: Run, tmp_path: Path) -> None:
     data = DataConfig(str(noise_pictures(tmp_path / "pictures")))
     measure = Measure(every_images=16, features="pixels", samples=100, stop_after_plateau_images=48)

@@ -129,6 +129,7 @@ def test_a_run_goes_back_to_its_checkpoint_once_and_on_to_its_end(
     assert bad["run"]["seed"] == 0
 
 
+@pytest.mark.filterwarnings("ignore:16 px are there after", "ignore:not finite after")
 def test_a_growing_run_says_the_learning_rates_of_its_stages(
     picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +150,7 @@ def test_a_growing_run_says_the_learning_rates_of_its_stages(
         train(run, tmp_path / "other")
 
 
+@pytest.mark.filterwarnings("ignore:not finite after")
 def test_the_second_time_the_run_ends_and_its_checkpoint_is_good(
     tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,7 @@ def test_the_second_time_the_run_ends_and_its_checkpoint_is_good(
         train(tiny_run_config, out, resume=True)
 
 
+@pytest.mark.filterwarnings("ignore:not finite after")
 def test_a_resumed_run_that_went_back_is_bit_equal_to_an_uninterrupted_one(
     tiny_run_config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

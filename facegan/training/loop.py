@@ -27,7 +27,7 @@ from facegan.training.distributed import World, require_shares
 from facegan.training.labels import data_identity, labelled
 from facegan.training.loggers import Tracked, chosen, require_installed
 from facegan.training.memory import fitted
-from facegan.training.reporter import Reporter, Silent
+from facegan.training.reporter import Reporter, Silent, Warns
 from facegan.training.run_folder import RunFolder
 from facegan.training.state import TrainState, new_state, settled
 from facegan.training.stretch import Stretch
@@ -61,6 +61,7 @@ def train(
     track) and a micro_batch of 0 are chosen at the start and kept; so is that a compiler failed.
 
     world: the processes that train together (distributed.joined), each of which makes this call; None: one.
+    reporter: who is told what goes on; None: trouble becomes Python's warnings, the rest is in `out`.
 
     Raises:
         UsageError: `out` holds a run already (without resume) or none (with it), or the stored one has
@@ -75,7 +76,7 @@ def train(
     keep_freed_memory()
     world = world or World()
     is_first = world.rank == 0
-    reporter = reporter if reporter and is_first else Silent()
+    reporter = (reporter or Warns()) if is_first else Silent()
     folder = RunFolder(Path(out))
 
     def read(done: int, total: int) -> None:

@@ -1,7 +1,8 @@
-"""The interface of a progress display, and a silent one."""
+"""The interface of a progress display, a silent one, and one that only warns."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -68,3 +69,11 @@ class Silent:
 
     def warn(self, message: str) -> None:
         """Nothing."""
+
+
+class Warns(Silent):
+    """What a run from Python says: Python's warnings, and nothing else."""
+
+    def warn(self, message: str) -> None:
+        """The message as a UserWarning."""
+        warnings.warn(message, stacklevel=2)
