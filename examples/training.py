@@ -15,7 +15,7 @@ seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
 
 preset = facegan.PRESETS["dcgan-32"].run
 run = replace(preset, data=facegan.DataConfig(pictures), batch=64, micro_batch=64)
-is_there = Path("runs/example").exists()  # then it goes on
+is_there = Path("runs/example/run.json").exists()  # then it goes on
 result = facegan.train(run, "runs/example", resume=is_there, stop_after_seconds=seconds)
 print(f"{result.images_seen:,} images seen; more: facegan train --out runs/example --resume")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -159,3 +160,10 @@ def test_what_a_run_has_to_say_becomes_a_warning(tmp_path: Path, picture_folder:
     run = replace(growing_run(picture_folder), total_images=16)
     with pytest.warns(UserWarning, match="this run ends after 16, at 4 px at most"):
         train(run, tmp_path / "run")
+
+
+@pytest.mark.parametrize("seconds", ["5", math.nan, None])
+def test_a_time_limit_is_a_number(seconds: Any, tiny_run_config: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a number of seconds"):
+        train(tiny_run_config, tmp_path / "run", stop_after_seconds=seconds)
+    assert not (tmp_path / "run").exists()

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def train(
         ProcessError: another process is gone or stuck, or its networks are not the same.
     """
     run = _as_stored(run)
+    if not isinstance(stop_after_seconds, Real) or math.isnan(stop_after_seconds):
+        raise UsageError(f"stop_after_seconds {stop_after_seconds!r}: expected a number of seconds")
     keep_freed_memory()
     world = world or World()
     is_first = world.rank == 0
