@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from facegan import publishing
+from facegan import models, publishing
 from facegan.card import Card, Evaluation, Value
 from facegan.labels import Attribute, LabelSpace
 from facegan.networks.dcgan import DCGANConfig
@@ -104,3 +104,12 @@ def test_foreign_text_stays_text_in_a_card() -> None:
         data="![x](https://tracker/)", description="# big\n<script>alert(1)</script> [y](z)", licence="MIT"
     )
     assert not any(part in text for part in ("![x]", "<script>", "\n# big", "[y]("))
+
+
+@pytest.mark.parametrize("name", models.shipped())
+def test_a_shipped_model_carries_its_numbers(name: str) -> None:
+    """Of itself as it is, not of an earlier one."""
+    _, card = models.read_header(models.shipped()[name])
+    assert card.metrics
+    assert {result.images_seen for result in card.metrics} == {card.images_seen}
+    assert all(any(value.name == "FD-efficientnet" for value in result.values) for result in card.metrics)
