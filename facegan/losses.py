@@ -243,10 +243,10 @@ class StyleGAN2Loss(NonSaturating):
     takes a penalty with the main terms; a longer one makes it a lazy phase. The path length penalty uses a
     batch `path_length_shrink` times smaller.
 
-    relativistic: D and G see pairs of a real and a fake image, of which D is to score the real one higher, so
-    that no mode of the reals can be left out for good (Jolicoeur-Martineau 2018, arXiv 1807.00734; with R1
-    and R2 it is R3GAN's loss, Huang et al. 2024, arXiv 2501.05441, sec. 2). Differs from theirs: G's reals
-    are those of D's step, and the penalties may be lazy.
+    relativistic: D and G see pairs of a real and a fake image, of which D is to score the real one higher
+    (Jolicoeur-Martineau 2018, arXiv 1807.00734). With R1 and R2 at every step, no path length and no mixing
+    it is R3GAN's loss (Huang et al. 2024, arXiv 2501.05441, sec. 2). Differs from theirs: G's reals are those
+    of D's step, and with labels the two of a pair have each its own.
 
     Differs: D comes before G, and both use the same fakes, which saves a pass of G; path lengths are of
     unmixed styles; a gradient that is not finite sends the run back instead of becoming 0 or 1e5.

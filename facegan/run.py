@@ -148,8 +148,10 @@ class Run:
             raise UsageError(f"freeze_d {self.freeze_d}: 0 or more, and only of a D that came with --init")
         adapts = isinstance(self.augment, Ada) and self.augment.full_images > 0
         if adapts and not self.loss.zero_divides:
+            relativistic = isinstance(self.loss, StyleGAN2Loss) and self.loss.relativistic
+            setting = "loss.relativistic=true" if relativistic else f"loss {self.loss.name}"
             raise UsageError(
-                f"augment ada with loss {self.loss.name}: p follows the sign of D's logits, which means "
+                f"augment ada with {setting}: p follows the sign of D's logits, which means "
                 "nothing there; set augment.full_images=0 and augment.p_start"
             )
         first = self.model.resolution if self.growth is None else self.growth.first_resolution

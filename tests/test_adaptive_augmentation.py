@@ -78,7 +78,7 @@ def test_a_fixed_p_stays_what_the_run_says(labelled: Path, tiny_run_config: Run,
 def test_p_cannot_follow_the_logits_of_a_relativistic_loss() -> None:
     run = preset("stylegan2-64").run
     assert replace(run, augment=Ada()).augment == Ada()
-    with pytest.raises(UsageError, match="which means nothing there"):
+    with pytest.raises(UsageError, match=r"ada with loss\.relativistic=true: .*which means nothing there"):
         replace(run, augment=Ada(), loss=replace(run.loss, relativistic=True))  # type: ignore[type-var]
 
 

@@ -439,12 +439,12 @@ def test_evaluate_shows_what_is_nearest_to_the_data(
     arguments = ["evaluate", "--data", str(reals), "--features", "pixels", "--samples", "100"]
     arguments += ["--metrics", "auth", "--seed", "5"]
     model = ["--model", str(tiny_run)]
-    assert cli.run([*arguments, *model, "--closest", str(tmp_path / "a.png")]) == 0
+    assert cli.run([*arguments, *model, "--closest", str(tmp_path / "new" / "a.png")]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("authenticity-pixels")
     assert "a.png: made pictures above the real ones they are nearest to; the first is seed" in captured.err
     seed = int(captured.err.split("the first is seed ")[1].split(",")[0])
-    with Image.open(tmp_path / "a.png") as picture:
+    with Image.open(tmp_path / "new" / "a.png") as picture:
         first = np.asarray(picture)[:8, :8]
     sampler = Sampler(models.load(str(tiny_run)), device="cpu")
     assert np.abs(first.astype(int) - sampler.sample([seed], 1.0)[0]).max() <= 1

@@ -91,6 +91,7 @@ def evaluate(
 
     def show(pairs: Sequence[Pair], sheet: images.Pixels) -> None:
         assert closest is not None
+        closest.parent.mkdir(parents=True, exist_ok=True)
         images.save(closest, sheet)
         first = pairs[0]
         say(

@@ -68,7 +68,7 @@ def nearness(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
 
     real [N, D], fake [M, D]. In units of how far that real is from its own nearest other real: 0 for a copy.
     Above 1 a fake is authentic (Alaa et al. 2022, arXiv 2102.08921): no nearer to a real one than another
-    real one is. From a real that is there twice, all but its copies are very far.
+    real one is. Differs: doubles of a real are not its neighbours, or nothing but they would be near to it.
 
     Raises:
         UsageError: shapes, fewer than 2 samples, or features that are not finite.
@@ -77,9 +77,10 @@ def nearness(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     near, which = torch.zeros(len(fake), dtype=torch.float64), torch.zeros(len(fake), dtype=torch.long)
     for rows, squared in _squared_distances(fake, real, ties=-SAME):
         near[rows], which[rows] = squared.min(dim=1)
-    own = _squared_radii(real, 1)[which]
-    ratio = near.clamp(min=0) / own.clamp(min=0)  # 0 / 0: a copy
-    return ratio.nan_to_num(nan=0.0, posinf=torch.inf).sqrt(), which
+    among = _squared_distances(real, real, ties=-SAME)  # itself and its doubles are at 0 or below
+    radii = torch.cat([squared.masked_fill(squared <= 0, torch.inf).amin(dim=1) for _, squared in among])
+    own = radii[which]
+    return (near.clamp(min=0) / own).sqrt(), which
 
 
 def _squared_distances(x: Tensor, y: Tensor, ties: float = 0.0) -> Iterator[tuple[slice, Tensor]]:

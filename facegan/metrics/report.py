@@ -13,8 +13,10 @@ from facegan.models import find, read_header, rewrite_card, shipped
 
 def as_text(result: Evaluation) -> str:
     """A table of the numbers, with their 95 % intervals, above the protocol."""
+    width = max((len(value.name) for value in result.values), default=0)
     rows = [
-        f"{value.name:24} {_number(value.value):>10}  {_interval(value)}".rstrip() for value in result.values
+        f"{value.name:{max(width, 24)}} {_number(value.value):>10}  {_interval(value)}".rstrip()
+        for value in result.values
     ]
     if result.subject_key:
         made = f"{result.samples:,} pictures, seed {result.seed}, key {result.subject_key}"
