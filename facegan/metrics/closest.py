@@ -28,12 +28,10 @@ class Pair:
     nearness: float  # see metrics.neighbours.nearness
 
 
-def closest_pairs(
-    subject: Subject, data: Dataset, real: FeatureSet, made: FeatureSet, count: int = PAIRS
-) -> list[Pair]:
-    """The nearest first. Of each side only the remembered features are compared (FeatureSet.first)."""
+def closest_pairs(subject: Subject, data: Dataset, real: FeatureSet, made: FeatureSet) -> list[Pair]:
+    """PAIRS of them, the nearest first, among the features that are remembered (FeatureSet.first)."""
     near, which = nearness(real.first.features, made.first.features)
-    order, numbers = near.argsort(stable=True)[:count].tolist(), shuffled_numbers(data, 0)
+    order, numbers = near.argsort(stable=True)[:PAIRS].tolist(), shuffled_numbers(data, 0)
     pairs = []
     for number in order:
         place = int(numbers[which[number]])

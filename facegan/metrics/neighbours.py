@@ -5,9 +5,9 @@
     nearness            how near a fake is to a real one, and with that authenticity (Alaa et al. 2022,
                         arXiv 2102.08921)
 
-Each score is the mean of what is given sample by sample. They depend on both counts and on k: compare
-only values of equal ones. Features are [N, D] of any floating type; all arithmetic is in float64 on the CPU,
-in blocks of bounded memory.
+Each score is the mean of what is given sample by sample. All but nearness depend on both counts and on
+k: compare only values of equal ones. Features are [N, D] of any floating type; all arithmetic is in float64
+on the CPU, in blocks of bounded memory.
 """
 
 from __future__ import annotations

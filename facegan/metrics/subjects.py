@@ -46,8 +46,9 @@ class Subject:
         if self.remade is not None:
             return self.remade(numbers)
         every = (picture for batch in self.pictures(max(numbers) + 1) for picture in batch)
-        wanted = {number: picture for number, picture in enumerate(every) if number in set(numbers)}
-        return torch.stack([wanted[number] for number in numbers])
+        wanted = set(numbers)
+        found = {number: picture for number, picture in enumerate(every) if number in wanted}
+        return torch.stack([found[number] for number in numbers])
 
 
 def model_subject(sampler: Sampler, *, psi: float = 1.0, seed: int = 0, noise: str | None = None) -> Subject:
